@@ -57,7 +57,9 @@ class Contract:
         if self.bound is not None and not 0 <= self.bound < math.inf:
             raise InputError(f"Contract: bound is a relative error >= 0, got {self.bound}")
         if self.claim == "exact" and self.bound is not None:
-            raise InputError("Contract: an exact claim is judged by the dtype's tolerance; leave bound out or claim 'approximate'")
+            raise InputError(
+                "Contract: an exact claim is judged by the dtype's tolerance; leave bound out or claim 'approximate'"
+            )
 
     def __str__(self) -> str:
         return self.name or str(self.group)
@@ -127,15 +129,18 @@ class Contract:
         """An output by name, ``view`` applied, checked against the declared outputs."""
         y = self.view(y) if self.view else y
         if not isinstance(y, (Tensor, Mapping)):
-            raise ContractError(f"{self}: expected outputs {self.outputs}, got {type(y).__name__}; wrap the model so that it returns these")
+            raise ContractError(
+                f"{self}: expected outputs {self.outputs}, got {type(y).__name__}; wrap the model so that it returns these"
+            )
         out = self.outputs.pack(y)
         for name, declared in self.outputs:
             if name not in out:
                 raise ContractError(f"{self}: output {name!r} ({declared}) is declared but the model returned {sorted(out)}")
-            if out[name].ndim < declared.kind.axes + len(declared.index) - declared.ragged or (
-                not declared.ragged and out[name].ndim != declared.kind.axes + len(declared.index)
-            ):
-                raise ContractError(f"{self}: output {name or 'tensor'!r} is declared {declared}, the model returned shape {tuple(out[name].shape)}")
+            need, have = len(declared.index) - declared.ragged + declared.kind.axes, out[name].ndim
+            if have < need or (have > need and not declared.ragged):
+                raise ContractError(
+                    f"{self}: output {name or 'tensor'!r} is declared {declared}, got shape {tuple(out[name].shape)}"
+                )
         return {name: out[name] for name in self.outputs.names()}
 
     def gap(self, y: Any, gy: Any, g: Any, *, given: Any = None) -> dict[str, Tensor]:
@@ -152,7 +157,9 @@ class Contract:
     def compare(self, f: Callable[..., Any], x: Any, g: Any, *, seed: int = 0) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The residual and, beside it, ``g . f(e . x)``, by which it is made relative."""
         if self.group.batch_shape(g):
-            raise InputError(f"{self}: residual takes one element (g[i] of a batch), got a batch of {self.group.batch_shape(g)}")
+            raise InputError(
+                f"{self}: residual takes one element (g[i] of a batch), got a batch of {self.group.batch_shape(g)}"
+            )
         y = self.call(f, self.origin(x), seed=seed)
         gy = self.call(f, self.act(g, x), seed=seed)
         want = self._move(g, self.outputs, y, self.inputs.pack(x))
@@ -174,7 +181,9 @@ class Contract:
         if self.group != after.group:
             raise ContractError(f"Contract: {self.group} followed by {after.group}; restrict both to a common group first")
         if self.outputs != after.inputs:
-            raise ContractError(f"Contract: the output is {self.outputs}, what follows expects {after.inputs}; take norms or change the head")
+            raise ContractError(
+                f"Contract: the output is {self.outputs}, what follows expects {after.inputs}; take norms or change the head"
+            )
         claim = max(self.claim, after.claim, key=CLAIMS.index)
         bounds = [c.bound for c in (self, after) if c.bound is not None]
         bound = sum(bounds) if bounds and claim != "exact" else None
@@ -255,4 +264,3 @@ def evaluating(f: Any) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-

@@ -80,7 +80,7 @@ class Result:
 
     def to_line(self) -> str:
         """One JSON object without line breaks."""
-        return json.dumps(to_json({f.name: getattr(self, f.name) for f in fields(self)}), sort_keys=True)
+        return json.dumps(to_json({f.name: getattr(self, f.name) for f in fields(self)}))
 
     @classmethod
     def from_line(cls, line: str) -> Self:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-
 from coset.contract import Contract
 from coset.errors import InputError, unknown
 

@@ -7,6 +7,7 @@ then ``p``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field, replace
 
@@ -98,7 +99,7 @@ class S(Group):
         else:
             order = torch.argsort(self.fibre, stable=True).tolist()
             labels = self.fibre.tolist()
-            pairs = [(i, j) for i, j in zip(order, order[1:], strict=False) if labels[i] == labels[j]]
+            pairs = [(i, j) for i, j in itertools.pairwise(order) if labels[i] == labels[j]]
         out = unit.expand(len(pairs), self.n).clone()
         for row, (i, j) in enumerate(pairs):
             out[row, i], out[row, j] = j, i
@@ -110,8 +111,6 @@ class S(Group):
 
     def elements(self) -> Tensor:
         """All ``n!`` permutations for ``n <= 8``, the identity first."""
-        import itertools
-
         if self.fibre is not None or self.n > 8:
             raise InputError(f"{self}: listing all elements is for at most 8 letters without fibres; sample instead")
         return torch.tensor(list(itertools.permutations(range(self.n))))

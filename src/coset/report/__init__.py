@@ -1,0 +1,1 @@
+"""From records to pages: tables and the self-contained HTML report. No computation, no torch module."""
