@@ -41,8 +41,7 @@ def folder(tmp_path):
                 "title": "Digits",
                 "headline": "orbit_percent",
                 "lower_is_better": False,
-                "methods": {"augmented": {"note": "Learns it.", "source": "someone2020"}},
-                "citations": {"someone2020": "@article{someone2020}"},
+                "methods": {"augmented": {"note": "Learns it.", "source": "hounie2023"}},
             }
         )
     )
@@ -57,7 +56,7 @@ def test_page_is_one_file_with_every_row(folder):
     page = write_report(folder).read_text()
     body = page.partition("<main>")[2].partition("<script>")[0]
     assert "plain &lt;b&gt;" in body and "<b>" not in body, "names are escaped"
-    assert "augmented" in body and "Learns it." in body and "@article{someone2020}" in body
+    assert "augmented" in body and "Learns it." in body and "@inproceedings{hounie2023," in body
     assert "coset compare digits --size smoke" in body
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?http", page), "nothing is loaded from a network"
     assert len(page) < 8 * 2**20

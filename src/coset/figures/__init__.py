@@ -1,0 +1,1 @@
+"""Arrays to pictures: polar plots, heat maps, spheres, Cayley tiles, ladders. Knows no torch."""

@@ -1,0 +1,1 @@
+"""What acts: finite, permutation, matrix and Euclidean groups, their products, Haar sampling, grids and decompositions."""

@@ -61,6 +61,12 @@ class Rule:
         return len(self.weights)
 
 
+def natural(name: str, n: Any, least: int = 1) -> None:
+    """InputError unless ``n`` is a whole number of at least ``least``; ``name`` is the group that asked."""
+    if isinstance(n, bool) or not isinstance(n, int) or n < least:
+        raise InputError(f"{name}(n) needs a whole number n >= {least}, got {n!r}")
+
+
 class Family(ABC):
     """Transformations one can sample; need not be closed under composition (crops, colour jitter)."""
 
@@ -114,7 +120,7 @@ class Family(ABC):
     def __pow__(self, index: str) -> Power:
         from coset.groups.product import Power
 
-        return Power(self, index)
+        return Power(self, index)  # type: ignore[arg-type]
 
 
 class Group(Family):
@@ -187,11 +193,11 @@ class FiniteGroup(Group):
 
     def quadrature(self, degree: int = 0, *, dtype=None, device=None) -> Rule:
         n = int(self.order)
-        return Rule(self.elements(), torch.full((n,), 1.0 / n, dtype=torch.float64), math.inf)
+        return Rule(self.elements().to(device), torch.full((n,), 1.0 / n, dtype=torch.float64, device=device), math.inf)
 
     def grid(self, n: int = 0, *, dtype=None, device=None) -> Tensor:
         """All elements, whatever ``n`` asks for."""
-        return self.elements()
+        return self.elements().to(device)
 
 
 class LieGroup(Group):
@@ -219,4 +225,3 @@ class LieGroup(Group):
     @abstractmethod
     def log(self, g: Tensor) -> Tensor:
         """Coordinates ``(*batch, dim)`` with ``exp(log(g)) = g`` where ``exp`` is onto; InputError elsewhere."""
-

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from coset.errors import ContractError, InputError
-from coset.groups.group import Group
+from coset.groups.group import Group, Rule, natural
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,18 @@ class S(Group):
     fibre: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.index, int):
-            if self.index < 1:
-                raise InputError(f"S(n) needs n >= 1, got {self.index}")
+        for name in (self.index, self.within):
+            if isinstance(name, str) and not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
+                raise InputError(f'S: an index is a name such as "N", got {name!r}')
+        if self.within is not None and not (isinstance(self.index, str) and isinstance(self.within, str)):
+            raise InputError(f'S: within is for open groups, as in S("N", within="B"); got S({self.index!r}, {self.within!r})')
+        if not isinstance(self.index, str):
+            natural("S", self.index)
             object.__setattr__(self, "size", self.index)
 
     def __str__(self) -> str:
         name = f'"{self.index}"' if isinstance(self.index, str) else str(self.index)
-        return f"S({name}, within={self.within!r})" if self.within else f"S({name})"
+        return f'S({name}, within="{self.within}")' if self.within else f"S({name})"
 
     @property
     def n(self) -> int:
@@ -114,6 +119,11 @@ class S(Group):
         if self.fibre is not None or self.n > 8:
             raise InputError(f"{self}: listing all elements is for at most 8 letters without fibres; sample instead")
         return torch.tensor(list(itertools.permutations(range(self.n))))
+
+    def quadrature(self, degree: int = 0, *, dtype=None, device=None) -> Rule:
+        """The sum over all elements, for at most 8 letters."""
+        everyone = self.elements().to(device)
+        return Rule(everyone, torch.full((len(everyone),), 1 / len(everyone), dtype=torch.float64, device=device), math.inf)
 
     def move(self, g, field, x, given):
         """Permute every axis indexed by ``index`` and relabel what points into it."""

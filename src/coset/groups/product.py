@@ -7,7 +7,7 @@ by itself, ``E(3) ** "K"`` every rigid part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from coset.errors import ContractError
-from coset.groups.group import Elements, Family, FiniteGroup, Group
+from coset.groups.group import Elements, Family, FiniteGroup, Group, Rule
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,11 @@ class Product(Group):
 
     def generators(self, *, dtype=None, device=None) -> Elements:
         """The generators of every factor, the identity in the others."""
-        groups = self._groups()
-        own = [p.generators(dtype=dtype, device=device) for p in groups]
-        unit = [p.identity(dtype=dtype, device=device) for p in groups]
-        columns = []
-        for j in range(len(groups)):
-            rows = [own[j] if i == j else unit[j].expand(len(own[i]), *unit[j].shape) for i in range(len(groups))]
-            columns.append(torch.cat(rows))
-        return Elements(*columns)
+        return _generators_side_by_side(self._groups(), dtype, device)
+
+    def quadrature(self, degree: int, *, dtype=None, device=None) -> Rule:
+        """The product of the factors' rules."""
+        return _product_rule([p.quadrature(degree, dtype=dtype, device=device) for p in self._groups()])
 
     def equal(self, g: Elements, h: Elements, *, tolerance: float = 1e-10) -> Tensor:
         same = [p.equal(a, b, tolerance=tolerance) for p, a, b in zip(self._groups(), g.parts, h.parts, strict=True)]
@@ -94,6 +91,25 @@ class Product(Group):
         return x
 
 
+def _generators_side_by_side(groups: Sequence[Group], dtype: Any, device: Any) -> Elements:
+    own = [p.generators(dtype=dtype, device=device) for p in groups]
+    unit = [p.identity(dtype=dtype, device=device) for p in groups]
+    columns = []
+    for j in range(len(groups)):
+        rows = [own[j] if i == j else unit[j].expand(len(own[i]), *unit[j].shape) for i in range(len(groups))]
+        columns.append(torch.cat(rows))
+    return Elements(*columns)
+
+
+def _product_rule(rules: Sequence[Rule]) -> Rule:
+    """All combinations of elements, the first factor slowest; exact to the lowest degree among them."""
+    places = torch.cartesian_prod(*[torch.arange(len(rule), device=rule.weights.device) for rule in rules])
+    places = places.reshape(-1, len(rules))
+    elements = Elements(*(rule.elements[places[:, i]] for i, rule in enumerate(rules)))
+    weights = torch.stack([rule.weights[places[:, i]] for i, rule in enumerate(rules)]).prod(0)
+    return Rule(elements, weights, min(rule.degree for rule in rules))
+
+
 @dataclass(frozen=True)
 class Power(Group):
     """One element of ``base`` for every member of the index set ``index``; elements ``(size, *base.element_shape)``.
@@ -106,6 +122,12 @@ class Power(Group):
     index: str
     size: int | None = None
     maps: Mapping[str, Tensor] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.base, (Product, Semidirect)):
+            raise ContractError(
+                f'({self.base}) ** "{self.index}": take the power of every factor instead, (G ** "B") * (H ** "B")'
+            )
 
     def __str__(self) -> str:
         return f'{self.base} ** "{self.index}"'
@@ -186,8 +208,10 @@ def _paths_into(index: str, fields: Any, x: Mapping[str, Tensor]) -> dict[str, T
     while grown:
         grown = False
         for name, declared in fields:
-            source = declared.index[-1] if declared.index else None
-            if declared.target is None or len(declared.index) != 1 or source in maps or source == index:
+            if declared.target is None or len(declared.index) != 1:
+                continue
+            source = declared.index[0]
+            if source in maps or source == index:
                 continue
             if declared.target == index:
                 maps[source], grown = x[name], True
@@ -248,6 +272,18 @@ class Semidirect(Group):
         return self.normal.equal(g.parts[0], h.parts[0], tolerance=tolerance) & self.acting.equal(
             g.parts[1], h.parts[1], tolerance=tolerance
         )
+
+    def generators(self, *, dtype=None, device=None) -> Elements:
+        """Those of both groups, the identity in the other."""
+        return _generators_side_by_side((self.normal, self.acting), dtype, device)
+
+    def contains(self, g: Elements, *, tolerance: float = 1e-8) -> Tensor:
+        n, a = g.parts
+        return self.normal.contains(n, tolerance=tolerance) & self.acting.contains(a, tolerance=tolerance)
+
+    def quadrature(self, degree: int, *, dtype=None, device=None) -> Rule:
+        """The product of both rules, which is the Haar mean of compact groups, since automorphisms keep it."""
+        return _product_rule([p.quadrature(degree, dtype=dtype, device=device) for p in (self.normal, self.acting)])
 
     def elements(self) -> Elements:
         """All pairs, where both factors are finite; ContractError otherwise."""

@@ -1,0 +1,1 @@
+"""Equivariant layers: modules that own weights and carry contracts."""

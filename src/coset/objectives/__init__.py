@@ -1,0 +1,1 @@
+"""What is minimized: objectives are callables `(model, batch) -> {"loss": ..., other terms}`; some own parameters."""

@@ -1,0 +1,1 @@
+"""Fast functions on tensors, without weights: circular bases, moments, group convolution, scatter and neighbors."""

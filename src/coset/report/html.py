@@ -76,7 +76,7 @@ def write_report(folder: str | Path) -> Path:
         table=_table(run, table),
         payload=json.dumps(to_json(_payload(run, table)), separators=(",", ":")).replace("</", "<\\/"),
         plotly=require("plotly.offline", extra="report").get_plotlyjs(),
-        citations=citations(run.task, [row.method for row in table]),
+        citations=citations(run.task.get("methods", {}), [row.method for row in table]),
     )
     path = run.folder / "report.html"
     write_atomically(path, page)

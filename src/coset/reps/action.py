@@ -9,14 +9,14 @@ tensor they occupy (``axes``) and obey the batch rule of :meth:`coset.groups.gro
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from coset.errors import ContractError
+from coset.errors import ContractError, InputError
 
 
 class Kind(ABC):
@@ -48,7 +48,7 @@ class Scalar(Kind):
     still = True
 
     def move(self, group, g, x, given):
-        return x.expand(*group.batch_shape(g), *x.shape[len(group.batch_shape(g)) :])
+        return x.expand((*group.batch_shape(g), *x.shape[len(group.batch_shape(g)) :]))
 
     def __str__(self) -> str:
         return "scalar"
@@ -72,6 +72,10 @@ class Tensorial(Kind):
     rank: int = 1
     parity: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, int) or self.rank < 0:
+            raise InputError(f"tensor: the rank is a whole number of at least 0, as in 'tensor(2)'; got {self.rank!r}")
+
     WORDS: ClassVar[dict[tuple[int, bool], str]] = {(1, False): "vector", (1, True): "axial", (0, True): "pseudoscalar"}
 
     @property
@@ -82,14 +86,16 @@ class Tensorial(Kind):
         matrix = group.linear(g)
         if self.parity:
             sign = torch.linalg.det(matrix).sign().to(x)
-            x = x * sign.view(*sign.shape, *[1] * (x.ndim - sign.ndim))
+            x = x * sign.view((*sign.shape, *[1] * (x.ndim - sign.ndim)))
+        elif not self.rank:
+            x = x.expand((*matrix.shape[:-2], *x.shape[matrix.ndim - 2 :]))
         for axis in range(x.ndim - self.rank, x.ndim):
             x = apply_matrix(matrix, x, axis)
         return x
 
     def __str__(self) -> str:
         word = self.WORDS.get((self.rank, self.parity))
-        return word or f"tensor({self.rank}{', axial' if self.parity else ''})"
+        return word or f"tensor({self.rank}{', parity=true' if self.parity else ''})"
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,37 @@ class Position(Kind):
         return "position"
 
 
+@dataclass(frozen=True)
+class Fibre(Kind):
+    """A field of ``fibre`` over ``base``: ``Fibre(Tensorial(1), Image())`` is a flow ``(..., 2, H, W)``.
+
+    The trailing axes are those of the fibre, then those of the base; an element moves the values and the places.
+    """
+
+    fibre: Kind
+    base: Kind
+
+    @property
+    def axes(self) -> int:  # type: ignore[override]
+        return self.fibre.axes + self.base.axes
+
+    def move(self, group, g, x, given):
+        x = self.base.move(group, g, x, given)
+        inner = [x.ndim - self.base.axes + i for i in range(self.base.axes)]
+        front = [len(group.batch_shape(g)) + i for i in range(self.base.axes)]
+        # the base's axes stand aside, behind the batch of g, while the fibre moves
+        return self.fibre.move(group, g, x.movedim(inner, front), given).movedim(front, inner)
+
+    def shape(self, space: int) -> tuple[int, ...]:
+        return (*self.fibre.shape(space), *self.base.shape(space))
+
+    def floor(self, group: Any, g: Any, x: Tensor) -> Tensor:
+        return self.base.floor(group, g, x)
+
+    def __str__(self) -> str:
+        return f"{self.fibre}_{self.base}"
+
+
 class Action(Kind):
     """A rule of one's own for one group: implement ``act``; ``axes`` says how many trailing axes it moves."""
 
@@ -116,6 +153,49 @@ class Action(Kind):
     @abstractmethod
     def act(self, g: Any, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
         """``g . x`` where ``given`` is the whole input by name."""
+
+
+@dataclass(frozen=True)
+class Recorded(Action):
+    """A field that nobody can move: pairs were recorded (two photographs of a turned object) and only
+    :meth:`coset.contract.Contract.gap` is used. ``axes`` trailing axes belong to one value.
+    """
+
+    axes: int = 0  # type: ignore[misc]
+
+    def act(self, g, x, given):
+        raise ContractError(
+            "a recorded field cannot be moved: take pairs (x, g, gx) from the data and compare the outputs with "
+            "Contract.gap(f(x), f(gx), g)"
+        )
+
+    def shape(self, space: int) -> tuple[int, ...]:
+        return (8,) * self.axes
+
+    def __str__(self) -> str:
+        return f"recorded({self.axes})" if self.axes else "recorded"
+
+
+@dataclass(frozen=True)
+class Learned(Action):
+    """An action to be learned: ``module(g, x)`` returns ``g . x`` on the last ``axes`` axes; audited by :meth:`defect`."""
+
+    module: Callable[[Any, Tensor], Tensor]
+    axes: int = 1  # type: ignore[misc]
+
+    def act(self, g, x, given):
+        return self.module(g, x)
+
+    def defect(self, group: Any, g: Any, h: Any, x: Tensor) -> Tensor:
+        """How far from an action: ``|g . (h . x) - (g h) . x| / |(g h) . x|``, a number that carries gradients."""
+        want = self.module(group.compose(g, h), x)
+        return (self.module(g, self.module(h, x)) - want).norm() / want.norm()
+
+    def shape(self, space: int) -> tuple[int, ...]:
+        return (8,) * self.axes
+
+    def __str__(self) -> str:
+        return "learned"
 
 
 def apply_matrix(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -134,14 +214,10 @@ def apply_matrix(matrix: Tensor, x: Tensor, axis: int) -> Tensor:
     return (moved @ matrix.mT).movedim(-1, axis)
 
 
-#: the words of the field language; a word with an argument is written ``tensor(2)``
-WORDS: dict[str, Kind] = {
-    "scalar": Scalar(),
-    "invariant": Scalar(),
-    "logits": Scalar(),
-    "fixed": Fixed(),
-    "vector": Tensorial(1),
-    "axial": Tensorial(1, parity=True),
-    "pseudoscalar": Tensorial(0, parity=True),
-    "position": Position(),
-}
+def take(x: Tensor, index: Tensor, axis: int) -> Tensor:
+    """``x`` with its entries along ``axis`` taken at ``index`` ``(*batch, n)``, the batch standing for leading axes of x."""
+    outer = index.ndim - 1
+    lead = torch.broadcast_shapes(index.shape[:-1], x.shape[:outer])
+    x = x.expand(*lead, *x.shape[outer:])
+    place = index.view(*index.shape[:-1], *[1] * (axis - outer), index.shape[-1], *[1] * (x.ndim - axis - 1))
+    return x.gather(axis, place.to(x.device).expand(*x.shape[:axis], index.shape[-1], *x.shape[axis + 1 :]))

@@ -8,6 +8,15 @@ Fields({'pos': 'N x position', 'z': 'N x 4 x scalar', 'batch': 'N -> B'})
 An index is a name (its size comes from the sample; equal names have equal sizes), a number, or a leading ``...`` for any
 further dimensions in front. A bare kind, ``"image"``, means ``"... x image"``. One string instead of a mapping declares
 a single unnamed tensor. Strings are parsed, never evaluated.
+
+Samples stand side by side along the first named index, ``S`` (draws, steps of noise) and ``T`` (times) excepted: all
+samples of one batch share these, as they share numbers and what has no index. So a sampler's noise is an input like others,
+
+>>> fields = Fields({"noise": "S x N x vector", "pos": "N x position", "time": "T x scalar"})
+>>> fields.of("noise").axis(), fields.of("pos").axis(), fields.of("time").axis()
+(1, 0, None)
+
+and parts, ragged graphs and chains of pointers are index sets that point into others, ``"N -> K"``, ``"K -> B"``.
 """
 
 from __future__ import annotations
@@ -21,10 +30,11 @@ import torch
 from torch import Tensor
 
 from coset.errors import ContractError, InputError, unknown
-from coset.reps.action import WORDS, Kind, Scalar, Tensorial
+from coset.reps.action import Kind, Scalar
+from coset.reps.words import WORDS, parse_kind
 
 ANY = "..."
-_WORD = re.compile(r"^([a-z_]+)(?:\(\s*([^()]*)\s*\))?$")
+SHARED = ("S", "T")  #: draws and times: the samples of a batch have them in common
 _INDEX = re.compile(r"^([A-Za-z][A-Za-z0-9_]*|[0-9]+)$")
 
 
@@ -65,8 +75,8 @@ class Field:
         return self.index[:1] == (ANY,)
 
     def axis(self) -> int | None:
-        """The axis along which samples are concatenated: the first named index (or the first of ``...``)."""
-        return next((i for i, name in enumerate(self.index) if not name.isdigit()), None)
+        """The axis along which samples are joined: the first named index but ``S`` and ``T`` (or the first of ``...``)."""
+        return next((i for i, name in enumerate(self.index) if not name.isdigit() and name not in SHARED), None)
 
     def __str__(self) -> str:
         words = [*self.index, str(self.kind)] if self.target is None else list(self.index)
@@ -82,23 +92,6 @@ def _index(parts: Sequence[str], spec: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def parse_kind(word: str, spec: str = "") -> Kind:
-    """The kind named by ``word``: ``vector``, ``tensor(2)``, ``image`` ...; InputError with the nearest word otherwise."""
-    match = _WORD.match(word)
-    if not match:
-        raise InputError(f"field {spec or word!r}: {word!r} is no kind; expected a word such as {', '.join(sorted(WORDS))}")
-    name, argument = match.groups()
-    if name == "tensor":
-        if argument is None or not argument.isdigit():
-            raise InputError(f"field {spec or word!r}: write the rank, as in 'tensor(2)'")
-        return Tensorial(int(argument))
-    if name not in WORDS:
-        raise unknown("kind", name, [*WORDS, "tensor"])
-    if argument is not None:
-        raise InputError(f"field {spec or word!r}: {name!r} takes no argument")
-    return WORDS[name]
-
-
 class Fields(tuple[tuple[str, Field], ...]):
     """An immutable, hashable mapping from names to fields; it also measures, joins and splits samples."""
 
@@ -107,6 +100,9 @@ class Fields(tuple[tuple[str, Field], ...]):
             return spec
         pairs = spec.items() if isinstance(spec, Mapping) else [("", spec)]
         return super().__new__(cls, tuple((name, Field.of(value)) for name, value in pairs))
+
+    def __getnewargs__(self) -> tuple[dict[str, Field]]:  # copies and pickles are made from a mapping
+        return (dict(self),)
 
     def __repr__(self) -> str:
         return f"Fields({str(self[0][1])!r})" if self.unnamed else f"Fields({ {n: str(f) for n, f in self.items()} })"
@@ -159,7 +155,9 @@ class Fields(tuple[tuple[str, Field], ...]):
             for label, size in zip(lead, shape, strict=False):
                 if label.isdigit():
                     if int(label) != size:
-                        raise InputError(f"{name or 'input'} ({declared}): expected {label} here, got shape {tuple(x[name].shape)}")
+                        raise InputError(
+                            f"{name or 'input'} ({declared}): expected {label} here, got shape {tuple(x[name].shape)}"
+                        )
                 elif out.setdefault(label, size) != size:
                     raise InputError(f"index {label}: size {out[label]} elsewhere, {size} in {name or 'input'!r} ({declared})")
         if extra := sorted(set(x) - set(self.names())):
@@ -167,10 +165,12 @@ class Fields(tuple[tuple[str, Field], ...]):
                 f"input {extra[0]!r} has no declared field; a group that moves the others would leave it behind. "
                 f"Declare it (or 'fixed', if leaving it behind is meant)"
             )
+        reach: dict[str, int] = {}
         for name, declared in self:
             if declared.target is not None and declared.target not in out:
-                out[declared.target] = int(x[name].max()) + 1 if x[name].numel() else 0
-        return out
+                top = int(x[name].max()) + 1 if x[name].numel() else 0
+                reach[declared.target] = max(top, reach.get(declared.target, 0))
+        return {**out, **reach}
 
     @staticmethod
     def _lead(name: str, declared: Field, value: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -203,10 +203,12 @@ class Fields(tuple[tuple[str, Field], ...]):
         return sizes
 
     def join(self, samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """One sample out of many: concatenated along the first named index, pointers shifted; the collate function.
+        """One sample out of many: concatenated along :meth:`Field.axis`, pointers shifted; the collate function.
 
-        Tensors without a named index (a shared cell) must be equal in all samples and are kept once.
+        Tensors without such an index (a shared cell) must be equal in all samples and are kept once.
         """
+        if not samples:
+            raise InputError(f"join: no samples to join for {self}")
         sizes = [self.sizes(x) for x in samples]
         out: dict[str, Tensor] = {}
         for name, declared in self:
@@ -216,7 +218,9 @@ class Fields(tuple[tuple[str, Field], ...]):
                 shift += size[declared.target] if declared.target else 0
             if axis is None or (declared.ragged and parts[0].ndim == declared.kind.axes + len(declared.index) - 1):
                 if any(not torch.equal(part, parts[0]) for part in parts):
-                    raise ContractError(f"{name or 'input'!r} ({declared}) differs between samples and has no index to join along")
+                    raise ContractError(
+                        f"{name or 'input'!r} ({declared}) differs between samples and has no index to join along"
+                    )
                 out[name] = parts[0]
             else:
                 out[name] = torch.cat(parts, axis)
@@ -225,11 +229,14 @@ class Fields(tuple[tuple[str, Field], ...]):
     def fold(self, x: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
         """The join of K copies given with a leading axis K, without a loop: ``sizes`` are those of one copy.
 
-        Raises ContractError where a tensor has no index along which copies could stand side by side.
+        Raises ContractError where a tensor has no index along which copies could stand side by side, and they differ.
         """
         out: dict[str, Tensor] = {}
         for name, declared in self:
             value, axis = x[name], declared.axis()
+            if axis is None and declared.target is None and bool((value == value[:1]).all()):
+                out[name] = value[0]
+                continue
             if declared.target is not None:
                 shift = torch.arange(len(value), device=value.device) * sizes[declared.target]
                 value = value + shift.view(-1, *[1] * (value.ndim - 1))
@@ -258,31 +265,44 @@ class Fields(tuple[tuple[str, Field], ...]):
                     member[name] = x[name]
                     continue
                 if declared.ragged:
-                    raise ContractError(f"{name or 'input'!r} ({declared}): name the index to split along, as in 'B x {declared.kind}'")
+                    raise ContractError(
+                        f"{name or 'input'!r} ({declared}): name the index to split along, as in 'B x {declared.kind}'"
+                    )
                 length = size[declared.index[axis]]
-                member[name] = x[name].narrow(axis, start, length) - shift if declared.target else x[name].narrow(axis, start, length)
+                member[name] = (
+                    x[name].narrow(axis, start, length) - shift if declared.target else x[name].narrow(axis, start, length)
+                )
                 start += length
                 shift += size[declared.target] if declared.target else 0
         return out
 
     def example(
-        self, sizes: Mapping[str, int] | None = None, *, space: int = 3, generator: torch.Generator | None = None,
+        self,
+        sizes: Mapping[str, int] | None = None,
+        *,
+        space: int = 3,
+        generator: torch.Generator | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> dict[str, Tensor]:
-        """Random input for a test without data: normal values, pointers sorted as batches are.
+        """Random input for a test without data: normal values, pointers sorted as batches are, edges inside one fibre.
 
-        An index that is not given has 3 members, or twice as many as the index its members point into.
+        An index that is not given has 3 members, or twice as many as the index its members point into. The ends of an
+        edge, ``"2 x E -> N"``, differ where they can and lie in one graph where N points into one (the last such pointer
+        declared), so that members may be moved apart.
         """
         known = dict(sizes or {})
-        points = {d.index[0]: d.target for _, d in self if d.target and len(d.index) == 1}
+        points = [(d.index[0], d.target) for _, d in self if d.target and len(d.index) == 1]
 
-        def size(label: str) -> int:
+        def size(label: str, above: tuple[str, ...] = ()) -> int:
             if label.isdigit():
                 return int(label)
-            return known.setdefault(label, 2 * size(points[label]) if label in points else 3)
+            if label not in known:
+                inner = [target for source, target in points if source == label and target not in (label, *above)]
+                known[label] = max((2 * size(target, (label, *above)) for target in inner), default=3)
+            return known[label]
 
         out: dict[str, Tensor] = {}
-        for name, declared in self:
+        for name, declared in sorted(self, key=lambda item: len(item[1].index) > 1):  # fibres before the edges inside them
             lead = tuple(map(size, declared.index))
             if declared.target is None:
                 out[name] = torch.randn(*lead, *declared.kind.shape(space), generator=generator, dtype=dtype)
@@ -293,5 +313,25 @@ class Fields(tuple[tuple[str, Field], ...]):
             flat = drawn.flatten()
             flat[: min(top, flat.numel())] = torch.arange(min(top, flat.numel()))
             drawn = flat.view(lead)
-            out[name] = drawn.sort().values if len(lead) == 1 else drawn
-        return out
+            if len(lead) == 1:
+                out[name] = drawn.sort().values
+            elif len(lead) == 2 and declared.index[0].isdigit():
+                fibres = [
+                    out[other] for other, d in self if d.target not in (None, declared.target) and d.index == (declared.target,)
+                ]
+                out[name] = _inside(drawn, fibres[-1] if fibres else torch.zeros(top, dtype=torch.int64), generator)
+            else:
+                out[name] = drawn
+        return {name: out[name] for name in self.names()}
+
+
+def _inside(ends: Tensor, fibre: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Edges ``(2, E)`` whose further ends are drawn anew in the fibre of the first; no loops where a fibre has two members."""
+    company = torch.nonzero(fibre.bincount()[fibre] > 1).flatten()
+    for edge, first in enumerate(ends[0].tolist() if len(company) else ()):
+        if first not in company:
+            first = ends[0, edge] = company[torch.randint(len(company), (), generator=generator)]
+        mates = torch.nonzero(fibre == fibre[first]).flatten()
+        mates = mates[mates != first]
+        ends[1:, edge] = mates[torch.randint(len(mates), (len(ends) - 1,), generator=generator)]
+    return ends if len(company) else ends[:1].expand_as(ends).clone()

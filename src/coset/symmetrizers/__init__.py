@@ -1,0 +1,1 @@
+"""Impose a symmetry on any model: averaging, frames, canonicalization, augmentation, regularization."""

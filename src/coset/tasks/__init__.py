@@ -1,0 +1,1 @@
+"""The comparisons, one file per table of results: a task brings data, contracts, metrics and rows (methods) together."""

@@ -1,0 +1,5 @@
+"""``python -m coset`` is the ``coset`` command."""
+
+from coset.cli.app import main
+
+main()

@@ -1,0 +1,109 @@
+"""The command's frame: verbs by import path, exit codes, errors without a traceback.
+
+Exit codes: 0 pass; 1 the stated tolerance is not met; 2 usage or bad input; 3 an optional package is missing; 70 a fault of
+coset itself, which prints its traceback. ``COSET_DEBUG=1`` shows the traceback of every error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from coset.errors import CosetError, MissingExtra
+
+PASS, UNMET, USAGE, EXTRA, FAULT = 0, 1, 2, 3, 70
+
+#: verb: what it does, and a worked example for its help, no line of which is wider than a plain terminal
+VERBS = {
+    "doctor": ("Show versions, extras and a self-check of the mathematics.", "coset doctor\ncoset doctor --json"),
+    "list": ("List groups, reps, methods, models or tasks.", "coset list tasks\ncoset list groups --json"),
+    "audit": (
+        "Measure how far a callable is from a contract.",
+        'coset audit nets.py:cnn --group "C(4)" --in image --out-rep invariant \\\n'
+        "    --data digits --tolerance 1e-3\n"
+        'coset audit nets.py:force --group "O(3)" --in "pos=N x position" \\\n'
+        '    --in "z=N x scalar" --out-rep "forces=N x vector" --data molecule.npz',
+    ),
+    "symmetrize": (
+        "Impose a symmetry on a model, save it, and show what that bought.",
+        'coset symmetrize nets.py:cnn --group "C(4)" --in image \\\n'
+        "    --out-rep invariant --how average --data digits --save runs/average",
+    ),
+    "compare": (
+        "Train and measure the methods of a task; write one table and one page.",
+        "coset compare digits\ncoset compare digits --methods plain,canonicalized --size smoke --seeds 2",
+    ),
+    "train": (
+        "Train one method of a task.",
+        "coset train digits plain --out runs/plain --set epochs=5\ncoset train digits plain --out runs/plain --resume",
+    ),
+    "report": ("Write the page of a run folder again.", "coset report runs/digits"),
+}
+PATHS = {"list": "coset.cli.listing:listing"}  #: where the verb is no good name for a module
+OPENING = "coset doctor\ncoset list tasks\ncoset compare digits"
+
+
+def build() -> App:
+    """The command line; verbs are imported when they are called for."""
+    app = App(
+        name="coset",
+        help="Symmetry in machine learning: measure it, impose it, learn it, compare.",
+        version=_version,
+        default_parameter=Parameter(negative=""),
+        help_format="plaintext",
+        help_epilogue=_example(OPENING),
+    )
+    for verb, (does, example) in VERBS.items():
+        app.command(PATHS.get(verb, f"coset.cli.{verb}:{verb}"), name=verb, help=does, help_epilogue=_example(example))
+    return app
+
+
+def _example(lines: str) -> str:
+    return "Example:\n" + "\n".join(f"  {line}" for line in lines.splitlines())
+
+
+def _version() -> str:
+    import coset
+
+    return f"coset {coset.__version__}"
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command; the exit code."""
+    try:
+        code = build()(list(tokens), exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else PASS
+    except CycloptsError as error:
+        return _say(f"{error}  (coset {' '.join(tokens[:1])} --help shows an example)", USAGE)
+    except MissingExtra as error:
+        return _say(str(error), EXTRA)
+    except CosetError as error:
+        return _say(str(error), USAGE)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PASS
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return _say("this is a fault of coset; please report it with the lines above", FAULT)
+
+
+def _say(message: str, code: int) -> int:
+    if os.environ.get("COSET_DEBUG") == "1" and code != FAULT:
+        import traceback
+
+        traceback.print_exc()
+    print(f"coset: {message}", file=sys.stderr)
+    return code
+
+
+def main() -> None:
+    """Entry point of the ``coset`` command."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,147 @@
+"""``coset audit``: how far is a callable from a contract, at which elements, from which layer on?"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from coset.cli.options import AsJson, GroupName, Promised, Sample, Seed, Spelled, Target, Trust
+
+if TYPE_CHECKING:
+    from coset.audits.verdict import Audit
+    from coset.contract import Contract
+
+SHOWN = 16  #: elements in the table; of more, the worst
+
+
+Tolerance = Annotated[
+    float | None,
+    Parameter(
+        help="Largest relative error that passes; by default what the dtype can hold. A larger error ends with exit code 1."
+    ),
+]
+Precision = Annotated[
+    list[Literal["float64", "float32", "bfloat16"]] | None,
+    Parameter(help="How model and data are judged (float64); repeated, the finest decides.", show_default=False),
+]
+Samples = Annotated[int, Parameter(help="How many samples, and how many elements, are drawn at most.")]
+Out = Annotated[Path | None, Parameter(help='Folder for audit.json, audit.npz and, with the extra "report", audit.png.')]
+
+
+def audit(
+    target: Target,
+    /,
+    *,
+    group: GroupName,
+    inputs: Spelled,
+    outputs: Promised,
+    data: Sample,
+    tolerance: Tolerance = None,
+    dtype: Precision = None,
+    samples: Samples = 64,
+    seed: Seed = 0,
+    out: Out = None,
+    json: AsJson = False,
+    trust_pickle: Trust = False,
+) -> int:
+    """Measure how far a callable is from a contract; exit code 1 where the tolerance is not met."""
+    from coset.cli.options import check_writable, contract_of
+    from coset.cli.show import emit, note
+
+    check_writable(out)
+    contract = contract_of(group, inputs, outputs)
+
+    from coset.audits.equivariance import audit as measure
+    from coset.interop.arrays import load_data
+    from coset.interop.target import load_target
+
+    x = load_data(data, contract.inputs)
+    f = load_target(target, trust_pickle=trust_pickle)
+    dtypes = dtype or ["float64"]
+    answer_once(f, x, contract, target, dtypes[0])
+    note(f"auditing {target} against {contract.group}: {contract.inputs} -> {contract.outputs}")
+    found = measure(f, x, contract, dtype=dtypes, tolerance=tolerance, samples=samples, seed=seed)
+    told = found.to_json()
+    if out is not None:
+        _save(found, told, out)
+    if json:
+        emit(told)
+    else:
+        _show(found, out)
+        if found.verdict != "PASS":
+            print(f"next     {_next(target, contract, group, inputs, outputs, data)}")
+    return 0 if found.verdict == "PASS" else 1
+
+
+def answer_once(f: Callable[..., Any], x: Any, contract: Contract, target: str, dtype: str = "float64") -> None:
+    """Ask the model once, so that a target that cannot take the data is told from a fault of ours (InputError)."""
+    from coset.audits import precision
+    from coset.errors import CosetError, InputError
+
+    bound = contract.bind(x)
+    kind = precision.dtype_of(dtype)
+    packed = precision.cast(contract.inputs, contract.inputs.pack(x), kind)
+    try:
+        bound.call(precision.at_dtype(f, kind), bound.origin(contract.inputs.unpack(packed)))
+    except CosetError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(f"{name} {tuple(v.shape)}".strip() for name, v in packed.items())
+        raise InputError(f"{target} cannot take this data ({shapes}): {type(error).__name__}: {error}") from error
+
+
+def _save(found: Audit, told: dict[str, Any], out: Path) -> None:
+    import importlib.util
+    import io
+    import json
+
+    from coset.records import write_atomically
+
+    write_atomically(out / "audit.json", json.dumps(told, indent=2) + "\n")
+    found.save(out / "audit.npz")
+    if importlib.util.find_spec("matplotlib"):
+        picture = io.BytesIO()
+        found.plot().savefig(picture, format="png", dpi=120, bbox_inches="tight")
+        write_atomically(out / "audit.png", picture.getvalue())
+
+
+def _show(found: Audit, out: Path | None) -> None:
+    from coset.cli.show import table
+
+    order = list(range(len(found.elements)))
+    if len(order) > SHOWN:
+        order = sorted(sorted(order, key=lambda i: -found.element_errors[i])[:SHOWN])
+    title = "element" if len(order) == len(found.elements) else f"element ({SHOWN} worst of {len(found.elements)})"
+    table(
+        [title, "error", "floor"],
+        [[found.elements[i], f"{found.element_errors[i]:.2g}", f"{found.element_floors[i]:.2g}"] for i in order],
+    )
+    if found.layers:
+        print()
+        rows = [
+            [layer["name"], f"{layer['error']:.2g}", layer["field"] + (" (guessed)" if layer["guessed"] else ""),
+             (layer["cause"] or "first above the floor") if layer["name"] == found.offender else ""]
+            for layer in found.layers
+        ]  # fmt: skip
+        table(["layer", "error", "as", "cause"], rows)
+    print()
+    low, high = found.interval
+    print(f"verdict  {found.verdict}  relative error {found.error:.2g} [{low:.2g}, {high:.2g}]  (worst: {found.worst})")
+    how = f"{found.dtype}, {found.samples} samples, seed {found.seed}"
+    print(f"judged   tolerance {found.tolerance:.2g}, floor {found.floor:.2g}, {how}")
+    for line in found.notes:
+        print(f"note     {line}")
+    if out is not None:
+        print(f"files    {out}/audit.json, {out}/audit.npz")
+
+
+def _next(target: str, contract: Contract, group: str, inputs: Sequence[str], outputs: Sequence[str], data: str) -> str:
+    """The command that would impose what was found missing."""
+    how = "average" if getattr(contract.group, "compact", False) else "frames"
+    words = ["coset", "symmetrize", target, "--group", group]
+    words += [word for spec in inputs for word in ("--in", spec)] + [word for spec in outputs for word in ("--out-rep", spec)]
+    return shlex.join([*words, "--how", how, "--data", data, "--save", f"runs/{how}"])

@@ -1,0 +1,55 @@
+"""``coset compare``: the methods of a task, trained and measured, as one table and one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from coset.cli.options import AsJson, Budget, Device, Files, Settings, SizeName, TaskName
+
+Methods = Annotated[str | None, Parameter(help="Rows to run, joined by commas; all when left out.")]
+Seeds = Annotated[int, Parameter(help="How many seeds: 0, 1, ...")]
+Guests = Annotated[
+    list[str] | None,
+    Parameter(name="--with", metavar="TARGET", show_default=False, help="A model of yours as one more row; may be repeated."),
+]
+Ray = Annotated[str | None, Parameter(metavar="ADDRESS", help="Run every row as a Ray task: local, or a cluster's address.")]
+Out = Annotated[Path | None, Parameter(help="The run folder; the next free runs/TASK-NUMBER when left out.")]
+
+
+def compare(
+    task: TaskName,
+    /,
+    *,
+    methods: Methods = None,
+    size: SizeName = "cpu",
+    budget: Budget = None,
+    seeds: Seeds = 1,
+    settings: Settings = None,
+    files: Files = None,
+    guests: Guests = None,
+    ray: Ray = None,
+    device: Device = "cpu",
+    out: Out = None,
+    json: AsJson = False,
+) -> int:
+    """Train and measure the methods of a task; write one table and one page.
+
+    Started again with the same folder, it keeps the rows that are finished and goes on with the others.
+    """
+    from coset.cli.options import check_writable, names_of, pairs_of
+    from coset.cli.show import finish
+
+    check_writable(out)
+    changes = pairs_of(settings or (), "--set")
+    data = pairs_of(files or (), "--data")
+
+    from coset.comparison import compare as run
+    from coset.comparison import find_task
+
+    chosen = names_of(methods, [method.name for method in find_task(task).methods])
+    options = {"budget": budget, "set": changes, "files": data, "ray": ray, "with_": guests or (), "device": device}
+    finish(run(task, chosen, size=size, seeds=seeds, out=out, **options), out, json)
+    return 0

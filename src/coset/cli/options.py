@@ -1,0 +1,138 @@
+"""Options that several verbs share: what they are called and mean, and their strings parsed (never evaluated)."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from coset.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from coset.contract import Contract
+
+
+def _flag(name: str, says: str, **more: Any) -> Parameter:
+    return Parameter(name=name, help=says, **more)
+
+
+Target = Annotated[
+    str,
+    Parameter(
+        help="package.module:attribute, FILE.py:attribute, the FOLDER of a saved row, or FOLDER:TARGET where that row wraps a "
+        "model of yours: a torch module, a function of tensors, a scikit-learn estimator or one of its methods."
+    ),
+]
+GroupName = Annotated[str, _flag("--group", """Which group acts, as in "C(8)", "SO(3)", 'S("N")'.""")]
+Spelled = Annotated[
+    list[str],
+    _flag("--in", 'What goes in: a field such as image, or repeated pairs such as "pos=N x position".', metavar="FIELD"),
+]
+Promised = Annotated[
+    list[str], _flag("--out-rep", "What comes out: a field such as invariant, or repeated pairs.", metavar="FIELD")
+]
+Sample = Annotated[str, _flag("--data", "FILE.npy, FILE.npz, FILE.npz:array, or digits.")]
+Seed = Annotated[int, _flag("--seed", "Of data, weights and everything drawn.")]
+AsJson = Annotated[bool, _flag("--json", "Print JSON instead of text.")]
+Trust = Annotated[bool, _flag("--trust-pickle", "Allow TARGET to be a pickle; it is opened in a process of its own.")]
+
+TaskName = Annotated[str, Parameter(help="A task of coset list tasks, or FILE.py:attribute.")]
+SizeName = Annotated[
+    Literal["smoke", "cpu", "full"], _flag("--size", "smoke (seconds), cpu (minutes on two cores) or full (as published).")
+]
+Budget = Annotated[str | None, _flag("--budget", "Time for all of it, such as 90s, 5m, 1h30m.")]
+Settings = Annotated[
+    list[str] | None,
+    _flag("--set", "A field of the recipe, such as lr=1e-3; may be repeated.", metavar="NAME=VALUE", show_default=False),
+]
+Files = Annotated[
+    list[str] | None,
+    _flag(
+        "--data",
+        "Data of yours in place of the task's, such as mnist=FILE; may be repeated.",
+        metavar="NAME=FILE",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, _flag("--device", "cpu, cuda or cuda:1.")]
+
+_NAMED = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.+)$")
+
+
+def contract_of(group: str, inputs: Sequence[str], outputs: Sequence[str]) -> Contract:
+    """The contract that ``--group``, ``--in`` and ``--out-rep`` state."""
+    from coset.contract import Contract
+    from coset.groups.parse import parse_group
+
+    return Contract(parse_group(group), fields_of(inputs, "--in"), fields_of(outputs, "--out-rep"))
+
+
+def fields_of(given: Sequence[str], option: str) -> str | dict[str, str]:
+    """One field string, or ``name=field`` pairs as a mapping; InputError for a mixture and for a name given twice."""
+    if not given:
+        raise InputError(f'{option} is missing; write a field such as image, or pairs: {option} "pos=N x position"')
+    matches = [_NAMED.match(text) for text in given]
+    if len(given) == 1 and matches[0] is None:
+        return given[0]
+    named: dict[str, str] = {}
+    for text, match in zip(given, matches, strict=True):
+        if match is None:
+            raise InputError(f"{option} {text!r}: with several fields each is written name=field")
+        name, spec = match.groups()
+        if name in named:
+            raise InputError(f"{option}: {name!r} is given twice")
+        named[name] = spec
+    return named
+
+
+def pairs_of(given: Sequence[str], option: str) -> tuple[tuple[str, str], ...]:
+    """``name=value`` pairs; InputError for anything else."""
+    out = []
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise InputError(
+                f"{option} {text!r}: write name=value, as in {option} {'lr=1e-3' if option == '--set' else 'mnist=FILE'}"
+            )
+        out.append((name, value))
+    return tuple(out)
+
+
+def names_of(text: str | None, known: Sequence[str], what: str = "method") -> tuple[str, ...] | None:
+    """Names joined by commas, which they may hold themselves; None stays None (all of them).
+
+    Each is one of ``known``, up to case; InputError with the nearest one otherwise.
+    """
+    if text is None:
+        return None
+    chosen, rest = [], text.strip()
+    while rest:
+        for name in sorted(known, key=len, reverse=True):
+            after = rest[len(name) :].lstrip()
+            if rest.lower().startswith(name.lower()) and (not after or after.startswith(",")):
+                chosen.append(name)
+                rest = after[1:].lstrip()
+                break
+        else:
+            raise unknown(what, rest.partition(",")[0].strip(), known)
+    if not chosen:
+        raise InputError(f"--{what}s is empty; write names joined by commas, or leave it out for all")
+    return tuple(chosen)
+
+
+def check_writable(folder: Path | None) -> None:
+    """InputError where files could not be written under ``folder``; creates nothing that stays."""
+    if folder is None:
+        return
+    ground = folder.absolute()
+    while not ground.exists():
+        ground = ground.parent
+    try:
+        with tempfile.TemporaryFile(dir=ground):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write into {folder}: {error.strerror or error}; name another folder") from error

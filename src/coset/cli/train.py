@@ -1,0 +1,50 @@
+"""``coset train``: one method of a task, trained, measured and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from coset.cli.options import AsJson, Budget, Device, Files, Seed, Settings, SizeName, TaskName
+
+MethodName = Annotated[str, Parameter(help="One of the task's rows.")]
+Resume = Annotated[bool, Parameter(help="Go on after the last epoch of the training that was broken off in this folder.")]
+Devices = Annotated[int, Parameter(help="Processes that share every batch.")]
+Logger = Annotated[Literal["csv", "tensorboard"], Parameter(help="csv, or tensorboard beside it.")]
+Out = Annotated[Path | None, Parameter(help="The run folder; the next free runs/TASK-METHOD-NUMBER when left out.")]
+
+
+def train(
+    task: TaskName,
+    method: MethodName,
+    /,
+    *,
+    out: Out = None,
+    size: SizeName = "cpu",
+    budget: Budget = None,
+    seed: Seed = 0,
+    settings: Settings = None,
+    files: Files = None,
+    resume: Resume = False,
+    device: Device = "cpu",
+    devices: Devices = 1,
+    logger: Logger = "csv",
+    json: AsJson = False,
+) -> int:
+    """Train one method of a task, measure it and keep it."""
+    from coset.cli.options import check_writable, names_of, pairs_of
+    from coset.cli.show import finish
+
+    check_writable(out)
+    changes = pairs_of(settings or (), "--set")
+    data = pairs_of(files or (), "--data")
+
+    from coset.comparison import find_task
+    from coset.comparison import train as run
+
+    (name,) = names_of(method, [row.name for row in find_task(task).methods]) or ("",)
+    options = {"budget": budget, "set": changes, "files": data, "device": device, "devices": devices}
+    finish([run(task, name, size=size, seed=seed, out=out, logger=logger, resume=resume, **options)], out, json)
+    return 0

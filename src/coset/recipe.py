@@ -1,0 +1,73 @@
+"""What a row is asked to do: which data (Request), what it gets (Data), how it trains (Recipe). Plain frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from coset.errors import InputError, unknown
+
+Pairs = tuple[tuple[str, Any], ...]
+Size = Literal["smoke", "cpu", "full"]
+
+
+def pairs(given: Mapping[str, Any] | Pairs) -> Pairs:
+    """A mapping kept as hashable pairs."""
+    return tuple(given.items()) if isinstance(given, Mapping) else tuple(given)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one stage trains. Overridden by ``--set name=value``, checked against these types."""
+
+    epochs: int = 20
+    batch: int = 64
+    lr: float = 3e-3
+    optimizer: str = "adamw"  #: adamw, adam or sgd
+    schedule: str = "one-cycle"  #: one-cycle, cosine or constant
+    weight_decay: float = 1e-4
+    clip: float = 5.0  #: largest gradient norm; 0 switches clipping off
+    precision: str = "32"  #: Lightning's: 32, 64, bf16-mixed ...
+    patience: int = 0  #: epochs without a better validation loss before stopping; 0 never stops early
+    samples: int = 0  #: training samples used; 0 takes all
+
+    def override(self, given: Mapping[str, Any] | Pairs) -> Recipe:
+        """A copy with these fields; strings are converted, InputError names the field and the type expected."""
+        kinds = {f.name: type(f.default) for f in fields(self)}
+        values = {}
+        for name, value in pairs(given):
+            if name not in kinds:
+                raise unknown("recipe field", name, kinds)
+            kind = kinds[name]
+            try:
+                values[name] = kind(float(value)) if kind is int and float(value).is_integer() else kind(value)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"recipe field {name!r} is {kind.__name__}, got {value!r}") from error
+        return replace(self, **values)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a task's data function is asked for."""
+
+    size: Size = "cpu"
+    seed: int = 0
+    files: tuple[tuple[str, Path], ...] = ()  #: the user's data in place of the task's own: name and path
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a row trains on and is judged by.
+
+    ``train`` and ``valid`` are what the loop iterates (for ``fit``: tensors by name with one leading axis, or a
+    Dataset); ``test`` is what metrics read; ``audit`` holds named tensors (or one tensor) for the task's contracts;
+    ``info`` holds sizes and statistics that builders need (classes, channels, means).
+    """
+
+    train: Any
+    test: Any
+    audit: Any = None
+    valid: Any = None
+    info: Mapping[str, Any] = field(default_factory=dict)

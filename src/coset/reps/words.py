@@ -1,0 +1,84 @@
+"""The words of the field language and their arguments: ``vector``, ``tensor(2)``, ``image(size=16, disc=true)``.
+
+An argument is a number, ``true`` or ``false``, a pair such as ``16x24`` or a word; it is given in order or by name. Words
+are parsed, never evaluated.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from coset.errors import CosetError, InputError, unknown
+from coset.reps.action import Fibre, Fixed, Kind, Position, Recorded, Scalar, Tensorial
+from coset.reps.image import Image
+from coset.reps.induced import RegularAxis
+from coset.reps.sequence import Sequence
+
+#: words that stand for one kind; ``tensor`` alone needs its argument
+WORDS: dict[str, Kind] = {
+    "scalar": Scalar(),
+    "invariant": Scalar(),
+    "logits": Scalar(),
+    "fixed": Fixed(),
+    "vector": Tensorial(1),
+    "axial": Tensorial(1, parity=True),
+    "pseudoscalar": Tensorial(0, parity=True),
+    "position": Position(),
+    "image": Image(),
+    "vector_image": Fibre(Tensorial(1), Image()),
+    "regular_image": Fibre(RegularAxis(), Image()),
+    "sequence": Sequence(),
+    "regular": RegularAxis(),
+    "recorded": Recorded(),
+}
+#: words that take arguments, by what they make
+_MAKERS: dict[str, Callable[..., Kind]] = {
+    "tensor": Tensorial,
+    "image": Image,
+    "sequence": Sequence,
+    "regular": RegularAxis,
+    "recorded": Recorded,
+}
+_WORD = re.compile(r"^([a-z_]+)(?:\(\s*([^()]*)\s*\))?$")
+
+
+def parse_kind(word: str, spec: str = "") -> Kind:
+    """The kind named by ``word``; InputError, with the nearest word, for one that does not exist or wrong arguments."""
+    spec = spec or word
+    match = _WORD.match(word)
+    if not match:
+        raise InputError(f"field {spec!r}: {word!r} is no kind; expected a word such as {', '.join(sorted(WORDS))}")
+    name, inside = match.groups()
+    if name not in WORDS and name not in _MAKERS:
+        raise unknown("kind", name, {*WORDS, *_MAKERS})
+    if not inside:
+        if name not in WORDS:
+            raise InputError(f"field {spec!r}: write the rank, as in 'tensor(2)'")
+        return WORDS[name]
+    if name not in _MAKERS:
+        raise InputError(f"field {spec!r}: {name!r} takes no argument")
+    positional, named = [], {}
+    for item in inside.split(","):
+        key, equals, value = item.partition("=")
+        if equals:
+            named[key.strip()] = _value(value.strip())
+        else:
+            positional.append(_value(key.strip()))
+    try:
+        bound = inspect.signature(_MAKERS[name]).bind(*positional, **named)
+        return _MAKERS[name](*bound.args, **bound.kwargs)
+    except (TypeError, CosetError) as error:
+        takes = ", ".join(inspect.signature(_MAKERS[name]).parameters)
+        raise InputError(f"field {spec!r}: {name}({inside}) does not fit, {name} takes ({takes}): {error}") from error
+
+
+def _value(text: str) -> Any:
+    """A number, a pair of numbers, a truth value, or the word itself."""
+    if re.fullmatch(r"[0-9]+", text):
+        return int(text)
+    if re.fullmatch(r"[0-9]+x[0-9]+", text):
+        return tuple(int(part) for part in text.split("x"))
+    return {"true": True, "false": False}.get(text, text)

@@ -1,0 +1,128 @@
+"""The command's frame: quick to answer, exit codes that mean something, no traceback for a user's mistake."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import pytest
+
+from coset.cli import app
+from coset.cli.app import VERBS, run
+
+QUICK = [["--help"], ["list"], ["list", "models"], ["doctor", "--help"], ["audit", "--help"], ["--version"]]
+
+
+def cli(line, **variables):
+    command = [sys.executable, "-m", "coset", *line]
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("line", QUICK, ids=" ".join)
+def test_quick_commands_import_no_torch(line):
+    code = (
+        "import sys\nfrom coset.cli.app import run\ncode = run(sys.argv[1:])\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'lightning', 'sklearn', 'plotly'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)\nsys.exit(code or len(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *line], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("line", [["--help"], ["list"], ["doctor", "--help"]], ids=" ".join)
+def test_quick_commands_answer_in_a_third_of_a_second(line):
+    """Wall time where the machine is free; processor time of the child where it is not."""
+
+    def once() -> float:
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        cli(line)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        return min(used, time.perf_counter() - start)
+
+    assert min(once() for _ in range(5)) < 0.3
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_shows_an_example(verb, capsys):
+    assert run([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"coset {verb}" in shown.partition("Example:")[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["audti"], 'Did you mean "audit"'),
+        (["list", "group"], "groups"),
+        (["audit", "x:y"], "--group"),
+        (
+            ["audit", "x:y", "--group", "C(4)", "--in", "image", "--out-rep", "image", "--data", "digits", "--dtype", "float"],
+            "float64",
+        ),
+        (["report", "/no/such/folder"], "no results.jsonl in /no/such/folder"),
+        (["train", "digits"], "METHOD"),
+    ],
+)
+def test_misuse_is_said_with_exit_code_2(line, says, capsys):
+    assert run(line) == app.USAGE
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert "Traceback" not in shown.err
+    assert not shown.out
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setenv("COSET_DEBUG", "1")
+    assert run(["report", "/no/such/folder"]) == app.USAGE
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_fault_of_ours_is_not_passed_off_as_a_users(monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("coset.interop.listing.LISTS", {"groups": broken})
+    assert run(["list", "groups"]) == app.FAULT
+    assert "a bug" in capsys.readouterr().err
+
+
+def test_version_is_that_of_the_distribution(capsys):
+    from importlib.metadata import version
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"coset {version('coset')}"
+
+
+def test_lists_are_plain_text_away_from_a_terminal_and_json_on_demand(capsys):
+    assert run(["list", "groups"]) == 0
+    plain = capsys.readouterr().out
+    assert plain.startswith("groups")
+    assert not set("│┃━\x1b") & set(plain)
+    assert run(["list", "groups", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == 1
+    assert [line.split("  ")[0] for line in plain.splitlines()[1:]] == [entry["name"] for entry in told["groups"]]
+
+
+def test_doctor_in_text_and_json(capsys):
+    assert run(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "self-check" in text
+    assert ": ok (" in text
+    assert run(["doctor", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["passed"] is True
+    assert told["versions"]["torch"] in text
+    assert set(told["extras"]) == {"train", "report", "track", "ray"}
+
+
+def test_a_reader_that_leaves_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m coset list groups --json | head -n 1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "{\n"
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,164 @@
+"""coset audit: the document that others rely on, verdicts as exit codes, models that we did not write, bad input."""
+
+import json
+
+import numpy as np
+import pytest
+
+from coset.audits.verdict import Audit
+from coset.cli.app import run
+
+NETS = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+cnn = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+
+def total(x):
+    return x.sum((-1, -2))
+
+def forces(pos, charge):
+    centered = pos - pos.mean(0)
+    return centered * charge
+
+def leaning(pos, charge):
+    return pos * charge + torch.tensor([0.0, 0.0, 1.0], dtype=pos.dtype)
+
+def words(x):
+    return "yes"
+"""
+KEYS = {
+    "schema", "group", "contract", "per_element", "layers", "floor", "verdict", "error", "interval", "tolerance", "dtype",
+    "samples", "seed",
+}  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(NETS)
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "images.npy", random.normal(size=(12, 1, 8, 8)))
+    np.savez(tmp_path / "points.npz", pos=random.normal(size=(7, 3)), charge=random.normal(size=(7, 1)))
+    np.save(tmp_path / "hole.npy", np.full((2, 1, 8, 8), np.nan))
+    return tmp_path
+
+
+def image(target, *more, group="C(4)", data="images.npy"):
+    return ["audit", target, "--group", group, "--in", "image", "--out-rep", "invariant", "--data", data, *more]
+
+
+def points(target, *more):
+    fields = ["--in", "pos=N x position", "--in", "charge=N x 1 x scalar", "--out-rep", "N x vector"]
+    return ["audit", target, "--group", "E(3)", *fields, "--data", "points.npz", *more]
+
+
+def test_json_holds_what_was_promised(place, capsys):
+    assert run(image("nets.py:cnn", "--json", "--seed", "3")) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) >= KEYS
+    assert told["verdict"] == "FAIL"
+    assert (told["schema"], told["seed"], told["dtype"], told["group"]) == (1, 3, "float64", "C(4)")
+    assert len(told["per_element"]) == 4
+    assert told["interval"][0] <= told["error"] <= told["interval"][1]
+    assert [set(layer) for layer in told["layers"]] == [{"name", "error"}] * 3
+
+
+def test_verdicts_are_exit_codes(place, capsys):
+    assert run(image("nets.py:total")) == 0
+    assert "verdict  PASS" in capsys.readouterr().out
+    assert run(image("nets.py:cnn")) == 1
+    shown = capsys.readouterr().out
+    assert "verdict  FAIL" in shown
+    assert "coset symmetrize nets.py:cnn --group 'C(4)' --in image --out-rep invariant --how average" in shown
+    assert run(image("nets.py:cnn", "--tolerance", "100")) == 0
+
+
+def test_named_fields_and_a_broken_twin(place, capsys):
+    assert run(points("nets.py:forces", "--json")) == 0
+    assert run(points("nets.py:leaning", "--json")) == 1
+    good, bad = capsys.readouterr().out.split("}\n{")
+    assert json.loads(good + "}")["error"] < 1e-12
+    assert json.loads("{" + bad)["error"] > 0.1
+
+
+def test_a_pipeline_that_we_did_not_write(place, capsys):
+    pytest.importorskip("sklearn")
+    (place / "pipe.py").write_text(
+        "from sklearn.datasets import load_digits\nfrom sklearn.linear_model import RidgeClassifier\n"
+        "from sklearn.pipeline import make_pipeline\nfrom sklearn.preprocessing import StandardScaler\n"
+        "x, y = load_digits(return_X_y=True)\nmodel = make_pipeline(StandardScaler(), RidgeClassifier()).fit(x, y)\n"
+    )
+    assert run(image("pipe.py:model.decision_function", "--json", data="digits")) == 1
+    assert json.loads(capsys.readouterr().out)["error"] > 0.1
+
+
+def test_files_are_those_of_the_document(place, capsys):
+    assert run(image("nets.py:cnn", "--json", "--out", "out/deep")) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert json.loads((place / "out" / "deep" / "audit.json").read_text()) == told
+    stored = Audit.load(place / "out" / "deep" / "audit.npz")
+    assert stored.to_json() == told
+
+
+def test_the_same_seed_tells_the_same(place, capsys):
+    run(image("nets.py:cnn", "--json", "--samples", "6", group="SO(2)"))
+    run(image("nets.py:cnn", "--json", "--samples", "6", group="SO(2)"))
+    first, second = capsys.readouterr().out.split("}\n{")
+    assert first + "}" == "{" + second.rstrip("\n")
+
+
+def test_several_dtypes_tell_rounding_from_breaking(place, capsys):
+    assert run(image("nets.py:cnn", "--dtype", "float64", "--dtype", "float32")) == 1
+    assert "not rounding" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (image("nets.py:cnn", group="C(-4)"), "C(n)"),
+        (image("nets.py:cnn", group="SO[3]"), "SO"),
+        (image("nets.py:cnn", group="CC(4)"), "did you mean 'C'"),
+        (image("nets.py:cn"), "did you mean 'cnn'"),
+        (image("nets.py:words"), "expected outputs"),
+        (image("nets.py:cnn", data="hole.npy"), "128 of 128 values are NaN"),
+        (image("nets.py:cnn", data="points.npz"), "name one"),
+        (image("nets.py:cnn", group="SO(3)"), "SO(3)"),
+        (["audit", "nets.py:cnn", "--group", "C(4)", "--in", "imagge", "--out-rep", "scalar", "--data", "images.npy"], "image"),
+        (
+            ["audit", "nets.py:cnn", "--group", "C(4)", "--in", "B x 3 x image", "--out-rep", "scalar", "--data", "images.npy"],
+            "3",
+        ),
+        (image("nets.py:cnn", data="points.npz:pos"), "cannot take this data ((7, 3))"),
+        (image("nets.py:cnn", "--out", "nets.py/below"), "name another folder"),
+        (
+            ["audit", "nets.py:cnn", "--group", 'S("N")', "--in", "image", "--out-rep", "scalar", "--data", "images.npy"],
+            "index 'N'",
+        ),
+    ],
+)
+def test_bad_input_is_said_with_exit_code_2_and_leaves_nothing(place, capsys, line, says):
+    before = {p.name for p in place.iterdir()} | {"__pycache__"}
+    assert run(line) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert "Traceback" not in shown.err
+    assert not shown.out
+    assert {p.name for p in place.iterdir()} <= before
+
+
+def test_a_model_that_cannot_take_the_data_is_a_users_error(place, capsys):
+    np.save(place / "small.npy", np.zeros((2, 1, 5, 5)))
+    assert run(image("nets.py:cnn", data="small.npy")) == 2
+    assert "nets.py:cnn cannot take this data ((2, 1, 5, 5))" in capsys.readouterr().err
+
+
+def test_a_pickle_opens_only_where_it_is_trusted(place, capsys):
+    import torch
+
+    torch.save(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).double(), place / "net.pt")
+    assert run(image("net.pt")) == 2
+    assert "--trust-pickle" in capsys.readouterr().err
+    assert run(image("net.pt", "--trust-pickle", "--json")) == 1
+    assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"

@@ -1,0 +1,182 @@
+"""Decompositions reconstruct to 1e-12; log-polar coordinates are a smooth bijection; the Haar weight is the measure."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coset.errors import InputError
+from coset.groups.decompose import LogPolar, cartan, iwasawa, polar
+from coset.groups.matrix import GL, SL, SO, Lorentz, O
+
+GROUPS = [GL(1, positive=True), GL(2, positive=True), GL(3, positive=True), SL(2), SL(3), SL(4)]
+
+
+@given(n=st.integers(1, 5), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None, database=None)
+def test_reconstruction(n, seed):
+    g = GL(n).sample(8, generator=torch.Generator().manual_seed(seed))
+    p, k = polar(g)
+    torch.testing.assert_close(p @ k, g, atol=1e-12, rtol=0)
+    assert O(n).contains(k, tolerance=1e-12).all()
+    assert bool((torch.linalg.eigvalsh(p) > 0).all())
+    torch.testing.assert_close(p, p.mT, atol=0, rtol=0)
+    k2, p2 = polar(g, side="right")
+    torch.testing.assert_close(k2, k, atol=1e-12, rtol=0)
+    torch.testing.assert_close(k2 @ p2, g, atol=1e-12, rtol=0)
+
+    k, a, turn = cartan(g)
+    torch.testing.assert_close(k * a.exp()[:, None] @ turn, g, atol=1e-12, rtol=0)
+    assert SO(n).contains(k, tolerance=1e-12).all()
+    assert O(n).contains(turn, tolerance=1e-12).all()
+    torch.testing.assert_close(torch.linalg.det(turn).sign(), torch.linalg.det(g).sign())
+    assert bool((a.diff(dim=-1) <= 0).all())
+
+    k, a, upper = iwasawa(g)
+    torch.testing.assert_close(k * a.exp()[:, None] @ upper, g, atol=1e-12, rtol=0)
+    assert O(n).contains(k, tolerance=1e-12).all()
+    torch.testing.assert_close(upper, upper.triu(), atol=1e-13, rtol=0)
+    torch.testing.assert_close(upper.diagonal(dim1=-2, dim2=-1), torch.ones(8, n).double())
+
+
+def test_determinant_one(generator):
+    g = SL(3).sample(20, generator=generator)
+    for part in (polar(g)[0], polar(g)[1], cartan(g)[0], cartan(g)[2], iwasawa(g)[0]):
+        torch.testing.assert_close(torch.linalg.det(part), torch.ones(20).double(), atol=1e-12, rtol=0)
+    assert float(cartan(g)[1].sum(-1).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None, database=None)
+def test_coordinates_are_a_bijection(group, seed):
+    chart = LogPolar(group)
+    generator = torch.Generator().manual_seed(seed)
+    g = group.sample(20, generator=generator)
+    c = chart.coordinates(g)
+    assert c.shape == (20, chart.dim)
+    h, back = chart.pair(c)
+    torch.testing.assert_close(h, g, atol=1e-12, rtol=0)
+    torch.testing.assert_close(back @ g, torch.eye(group.n).double().expand(20, -1, -1), atol=1e-12, rtol=0)
+    c = 0.5 * torch.randn(20, chart.dim, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(chart.coordinates(chart.element(c)), c, atol=1e-12, rtol=0)
+    assert group.contains(chart.element(c), tolerance=1e-9).all()
+
+
+def test_where_exp_is_not_onto():
+    """diag(-2, -1/2) has no logarithm in SL(2), but coordinates: a half turn and a stretch."""
+    g = torch.diag(torch.tensor([-2.0, -0.5])).double()
+    with pytest.raises(InputError):
+        SL(2).log(g)
+    chart = LogPolar(SL(2))
+    torch.testing.assert_close(chart.element(chart.coordinates(g)), g, atol=1e-14, rtol=0)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_coordinates_of_the_identity_and_their_gradient(group):
+    """Zero there, with the orthonormal basis for a Jacobian: no eigenvector is asked where eigenvalues coincide."""
+    chart = LogPolar(group)
+    unit = group.identity()
+    assert float(chart.coordinates(unit).abs().max()) == 0
+    jacobian = torch.autograd.functional.jacobian(chart.coordinates, unit)
+    torch.testing.assert_close(jacobian, chart.basis(), atol=1e-12, rtol=0)
+    gram = torch.einsum("aij,bij->ab", chart.basis(), chart.basis())
+    torch.testing.assert_close(gram, torch.eye(chart.dim).double(), atol=1e-14, rtol=0)
+
+
+def test_gradients(generator):
+    g = GL(3, positive=True).sample(1, generator=generator)[0].requires_grad_()
+    assert torch.autograd.gradcheck(LogPolar(GL(3, positive=True)).coordinates, (g,))
+    assert torch.autograd.gradcheck(lambda g: sum(polar(g)), (g,))
+    assert torch.autograd.gradcheck(lambda g: iwasawa(g), (g,))
+
+
+def test_float32_in_float32_out(generator):
+    g = SL(2).sample(10, generator=generator, dtype=torch.float32)
+    chart = LogPolar(SL(2))
+    assert chart.coordinates(g).dtype == torch.float32
+    torch.testing.assert_close(chart.element(chart.coordinates(g)), g, atol=1e-4, rtol=0)
+    for parts in (polar(g), cartan(g), iwasawa(g)):
+        assert {part.dtype for part in parts} == {torch.float32}
+
+
+def test_haar_weight_is_the_invariant_measure():
+    """The integral of f(a s a^T) over s = g g^T equals that of f(s); without the weight it does not.
+
+    f(s) = exp(-tr s - tr s^-1) on positive 2 x 2 matrices, on a grid of log s / 2 in orthonormal coordinates.
+    """
+    chart = LogPolar(GL(2, positive=True))
+    steps = torch.linspace(-2.6, 2.6, 41, dtype=torch.float64)
+    c = torch.cat([torch.zeros(41**3, 1).double(), torch.cartesian_prod(steps, steps, steps)], -1)
+    weight = chart.log_haar_weight(c).exp()
+    g, back = chart.pair(c)
+    s, inverse = g @ g.mT, back.mT @ back
+    a = torch.tensor([[1.1, 0.3], [-0.2, 0.8]]).double()
+    b = torch.linalg.inv(a)
+
+    def trace(m):
+        return m.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+    f = (-trace(s) - trace(inverse)).exp()
+    moved = (-trace(a @ s @ a.mT) - trace(b.mT @ inverse @ b)).exp()
+    volume = (steps[1] - steps[0]) ** 3
+    assert float((moved * weight).sum() * volume) == pytest.approx(float((f * weight).sum() * volume), rel=1e-9)
+    assert abs(float(moved.sum() / f.sum()) - 1) > 1e-3
+
+
+def test_haar_weighted_samples(generator):
+    """Importance weights make sample means invariant within their error; equal weights do not."""
+    chart = LogPolar(SL(2))
+    draw = chart.sample(40000, 2.0, haar_weights=True, generator=generator)
+    eye = torch.eye(2).double()
+    torch.testing.assert_close(draw.elements @ draw.inverses, eye.expand(40000, 2, 2), atol=1e-10, rtol=0)
+    assert float(draw.weights.sum()) == pytest.approx(1, abs=1e-12)
+
+    def f(g):
+        return (-((g * g).sum((-2, -1)) ** 2) / 8).exp()
+
+    a = torch.diag(torch.tensor([1.5, 1 / 1.5])).double()
+    plain, moved = f(draw.elements), f(draw.elements @ a)
+    error = abs(float((draw.weights * (moved - plain)).sum() / (draw.weights * plain).sum()))
+    assert error < 0.05
+    assert abs(float((moved - plain).mean() / plain.mean())) > 0.08
+
+
+def test_samples(generator):
+    chart = LogPolar(GL(2, positive=True))
+    draw = chart.sample(4000, 0.1, generator=generator)
+    log_s = 2 * chart.coordinates(draw.elements)[:, 1:]
+    torch.testing.assert_close(log_s.var(0), torch.full((3,), 0.1).double(), atol=0.02, rtol=0)
+    assert float((draw.weights * 4000 - 1).abs().max()) < 1e-14
+    grid = chart.sample(8, 0.0, grid=True)
+    torch.testing.assert_close(grid.elements, SO(2).grid(8), atol=1e-15, rtol=0)
+    torch.testing.assert_close(
+        torch.linalg.det(LogPolar(SL(3)).sample(20, generator=generator).elements), torch.ones(20).double()
+    )
+    for count, variance in ((0, 0.1), (3, -1.0)):
+        with pytest.raises(InputError, match="count"):
+            chart.sample(count, variance)
+
+
+def test_bad_input():
+    singular, rectangular = torch.zeros(2, 2), torch.ones(2, 3)
+    for decompose in (polar, cartan, iwasawa, LogPolar(SL(2)).coordinates):
+        with pytest.raises(InputError, match="singular"):
+            decompose(singular)
+        with pytest.raises(InputError, match="square"):
+            decompose(rectangular)
+        with pytest.raises(InputError, match="NaN"):
+            decompose(torch.full((2, 2), torch.nan))
+    with pytest.raises(InputError, match="positive"):
+        LogPolar(GL(2, positive=True)).coordinates(torch.diag(torch.tensor([1.0, -1.0])))
+    with pytest.raises(InputError, match="1 to 1e-4"):
+        LogPolar(SL(2)).coordinates(1.1 * torch.eye(2))
+    with pytest.raises(InputError, match=r"expected \(\.\.\., 2, 2\)"):
+        LogPolar(SL(2)).coordinates(torch.eye(3))
+    with pytest.raises(InputError, match="3 coordinates"):
+        LogPolar(SL(2)).element(torch.zeros(4))
+    for group in (GL(2), SO(2), Lorentz()):
+        with pytest.raises(InputError, match="positive=True"):
+            LogPolar(group)
+    with pytest.raises(InputError, match="side"):
+        polar(torch.eye(2), side="up")
