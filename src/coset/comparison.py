@@ -88,7 +88,7 @@ def compare(
             for key, outcome in dispatch(agenda, plan, folder, display, target=JOB, names=names, ray=ray):
                 if isinstance(outcome, Exception):
                     failed[key] = outcome
-                    display.finish(key, f"failed: {outcome}")
+                    display.finish(key, f"failed: {str(outcome).partition(chr(10))[0]}")
                 else:
                     display.finish(key, keep(folder, plan, key, outcome))
             if left := [key for key in pending if key not in folder.finished and key not in failed]:

@@ -126,7 +126,10 @@ def test_stabilizer(group, generator):
     ) else None
 
 
-def test_stabilizer_turns_positively_about_its_axis():
+def test_stabilizer_turns_positively_about_its_axis(generator):
+    for axis in torch.cat([torch.eye(3), -torch.eye(3), torch.randn(5, 3, generator=generator)]).double():
+        turn = SO(3).stabilizer(axis).exp(torch.tensor([0.3], dtype=torch.float64))
+        torch.testing.assert_close(turn, SO(3).from_axis_angle(axis, 0.3), atol=1e-14, rtol=0)
     h = SO(3).stabilizer([0, 0, 2])
     turn = h.exp(torch.tensor([0.3], dtype=torch.float64))
     torch.testing.assert_close(turn[:2, :2], SO(2).from_angle(0.3), atol=1e-15, rtol=0)

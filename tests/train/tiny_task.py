@@ -7,8 +7,8 @@ from torch import nn
 
 from coset.contract import Contract
 from coset.groups.finite import C
-from coset.records import Finding
 from coset.recipe import Data, Recipe, Request
+from coset.records import Finding
 from coset.task import Method, Stage, Task
 
 contract = Contract(C(4), "B x vector", "B x 2 x scalar")

@@ -95,7 +95,8 @@ def cost(
             for p, gradient in zip(parameters, kept, strict=True):
                 p.grad = gradient
     return Cost(
-        parameters=sum(p.numel() for p in parameters), trainable=sum(p.numel() for p in learned), flops=counter.get_total_flops(),
+        parameters=sum(p.numel() for p in parameters), trainable=sum(p.numel() for p in learned),
+        flops=counter.get_total_flops(),
         forward_seconds=seconds, step_seconds=step_seconds, memory_bytes=memory, process_peak_bytes=process_peak(),
         samples=int(first.shape[0]) if first.ndim else 1, device=str(first.device),
     )  # fmt: skip

@@ -59,8 +59,9 @@ class Plan:
 
     def _try(self, g: Any) -> None:
         small = self._probe()
-        first = small.call(small.x)
-        again, other = small.call(small.x), small.call(small.x, seed=self.seed + 1)
+        start = small.origin(small.x)
+        first = small.call(start)
+        again, other = small.call(start), small.call(start, seed=self.seed + 1)
         self.repeatable = _same(first, again, 0.0)
         self.stochastic = not (self.repeatable and _same(first, other, 0.0))
         if not self.repeatable:
@@ -88,7 +89,7 @@ class Plan:
         try:
             bound = self.contract.bind(x)
             probe = replace(self, contract=bound, x=x, members=Members.of(bound, x), notes=[])
-            probe.call(x)
+            probe.call(probe.origin(x))
         except Exception:  # not every model takes fewer members; then the whole sample is the probe
             return self
         return probe
@@ -106,7 +107,7 @@ class Plan:
         return _same(last, alone, _slack(last))
 
     def _outputs_of(self, small: Plan, rows: Tensor) -> dict[str, Tensor]:
-        return small.call(small.members.take(self.contract.inputs, small.x, rows))
+        return small.call(small.origin(small.members.take(self.contract.inputs, small.x, rows)))
 
     def _cannot_fold(self, g: Any) -> str:
         """Why copies cannot stand side by side, empty if they can."""
@@ -129,6 +130,10 @@ class Plan:
         with frozen(self.f):
             y = self.contract.call(self.f, x, seed=self.seed if seed is None else seed)
         return {name: value.detach() for name, value in y.items()}
+
+    def origin(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """``e . x``: the sample as the model takes it, which may be resampled from a larger source."""
+        return self.contract.inputs.pack(self.contract.origin(x))
 
     def one(self, g: Any) -> dict[str, Tensor]:
         """``f(g . x)`` for one element."""

@@ -13,37 +13,47 @@ from torch import Tensor, nn
 from coset.contract import Contract
 from coset.errors import ContractError
 from coset.nn.constant import Constant
-from coset.reps.intertwiners import intertwiners, invariants
+from coset.reps.intertwiners import block_bases, invariants, places
 from coset.reps.representation import Representation
 
 
 class EquivariantLinear(nn.Module):
     """``(..., rep_in.dim)`` to ``(..., rep_out.dim)``.
 
-    Weights are drawn such that outputs have about the variance of the inputs. ContractError where no map but zero exists
-    (say so with ``zero=True`` if that is meant), or for representations of two groups.
+    One weight (copies out, copies in, k) for every pair of types of summands with k common maps, so that sums of many
+    copies cost no more than their weights. Drawn such that outputs have about the variance of the inputs. ContractError
+    where no map but zero exists (say so with ``zero=True`` if that is meant), or for representations of two groups.
     """
 
     def __init__(self, rep_in: Representation, rep_out: Representation, *, bias: bool = True, zero: bool = False) -> None:
         super().__init__()
-        basis = intertwiners(rep_in, rep_out)
-        if not len(basis) and not zero:
-            raise ContractError(f"EquivariantLinear: the only equivariant map from {rep_in!r} to {rep_out!r} is zero; add a tensor product first")
-        self.basis = Constant(basis)
-        # row i of W has variance sum_k s_k^2 |B_k[i]|^2; with s_k^2 = 1 / sum_k |B_k[i]|^2 on the rows that B_k fills, it is one
-        rows = basis.square().sum(-1)
-        fill = rows.sum(0).clamp(min=1e-12)
-        scale = ((rows / fill).sum(1) / rows.sum(1).clamp(min=1e-12)).sqrt()
-        self.weight = nn.Parameter(torch.randn(len(basis)) * scale.to(torch.get_default_dtype()))
+        blocks = block_bases(rep_in, rep_out)
+        if not blocks and not zero:
+            raise ContractError(
+                f"EquivariantLinear: the only equivariant map from {rep_in!r} to {rep_out!r} is zero; add a tensor product first"
+            )
+        columns, rows = places(rep_in), places(rep_out)
+        self.shape = (rep_out.dim, rep_in.dim)
+        self.blocks = [(Constant(basis), rows[b].flatten(), columns[a].flatten()) for (a, b), basis in blocks.items()]
+        self.weights = nn.ParameterList()
+        for (a, b), basis in blocks.items():
+            # a coordinate of type b sums, over all types that reach it, copies x k products of mean square 1 / dim
+            terms = sum(len(columns[c]) * len(other) for (c, d), other in blocks.items() if d == b)
+            draw = torch.randn(len(rows[b]), len(columns[a]), len(basis))
+            self.weights.append(nn.Parameter(draw * (b.dim / terms) ** 0.5))
         self.offset = Constant(invariants(rep_out))
         self.bias = nn.Parameter(torch.zeros(len(self.offset.value))) if bias and len(self.offset.value) else None
         self.contracts = (Contract(rep_in.group, rep_in, rep_out),)
 
-    def matrix(self) -> Tensor:
-        """``W``, (rep_out.dim, rep_in.dim)."""
-        return torch.einsum("k,koi->oi", self.weight, self.basis.like(self.weight))
+    def matrix(self, like: Tensor) -> Tensor:
+        """``W``, (rep_out.dim, rep_in.dim), in the dtype and on the device of ``like``."""
+        out = like.new_zeros(self.shape)
+        for weight, (basis, rows, columns) in zip(self.weights, self.blocks, strict=True):
+            block = torch.einsum("abk,koi->aobi", weight, basis.like(weight)).flatten(2).flatten(0, 1)
+            out = out.index_put((rows.to(like.device).unsqueeze(-1), columns.to(like.device)), block)
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         """``W x + b`` on the last axis."""
-        y = x @ self.matrix().mT
+        y = x @ self.matrix(x).mT
         return y if self.bias is None else y + self.bias @ self.offset.like(self.bias)

@@ -30,7 +30,8 @@ SHARING: dict[str, tuple[Callable[[int, int], tuple[int, ...]], Callable[[Tensor
 class PatchLinear(nn.Module):
     """``(..., k, d) -> (..., k)``: one number for every patch; ``sharing`` is ``shared``, ``local`` or ``dense``.
 
-    Weights start Gaussian with standard deviation ``scale``, a law that every orthogonal map preserves. Raises InputError
+    Weights start Gaussian with standard deviation ``scale`` (small: ``0.1 / sqrt(size)``), a law that every orthogonal map
+    preserves. Much smaller ones would be overtaken by a learned threshold and never leave its dead zone. Raises InputError
     for an unknown sharing, fewer than two patches, or a scale that is not positive.
     """
 
@@ -40,7 +41,7 @@ class PatchLinear(nn.Module):
             raise unknown("sharing", sharing, SHARING)
         if patches < 2 or size < 1:
             raise InputError(f"PatchLinear: expected at least 2 patches of size at least 1, got {patches} of size {size}")
-        scale = 1 / (10 * patches * size) if scale is None else scale
+        scale = 0.1 / size**0.5 if scale is None else scale
         if not scale > 0:
             raise InputError(f"PatchLinear: scale is the standard deviation at the start and > 0, got {scale}")
         shape = SHARING[sharing][0]

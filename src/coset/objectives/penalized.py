@@ -44,21 +44,33 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Once:
-    """Strengths are divided by ``(r_j / min r)^power`` once, at the end of ``epoch`` (counted from 1).
+    """Strengths are divided by ``(r_j / min r)^power`` once, at epoch T_a: ``epoch``, or the ``share`` of all epochs.
 
-    ``r_j`` is the minimum of the penalty over the ``window`` epochs before, its first ``warm_up`` values left out. With
-    ``warm_down`` the tuned strengths then fall linearly to zero over that many epochs, which gives the data the last word.
+    ``r_j`` is the minimum of the penalty over the ``window`` epochs before, the first ``warm_up`` values left out. With
+    ``warm_down`` the tuned strengths then fall linearly to zero over that many epochs: the data have the last word.
     """
 
-    epoch: int
+    epoch: int | None = None
+    share: float = 0.5
     power: float = 2.0
     window: int = 100
     warm_up: int = 50
     warm_down: int = 0
 
     def __post_init__(self) -> None:
-        if self.epoch < 1 or self.window < 1 or self.power <= 0 or min(self.warm_up, self.warm_down) < 0:
-            raise InputError(f"Once: epoch and window >= 1, power > 0, warm_up and warm_down >= 0; got {self}")
+        if self.epoch is not None and self.epoch < 1:
+            raise InputError(f"Once: epoch >= 1, got {self.epoch}")
+        if not 0 < self.share <= 1:
+            raise InputError(f"Once: share is the part of training in (0, 1] after which strengths are tuned, got {self.share}")
+        if self.window < 1 or self.power <= 0 or min(self.warm_up, self.warm_down) < 0:
+            raise InputError(f"Once: window >= 1, power > 0, warm_up and warm_down >= 0; got {self}")
+
+    def at(self, epochs: int) -> int:
+        """T_a; InputError if it lies beyond the last epoch."""
+        found = self.epoch or max(1, round(self.share * epochs))
+        if found > epochs:
+            raise InputError(f"strengths are tuned at epoch {found}, but training ends at {epochs}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,7 @@ class Penalized(nn.Module):
     strength: Tensor
     minimum: Tensor
     initial: Tensor
-    steps_per_epoch: Tensor
+    schedule: Tensor
 
     def __init__(self, base: Any, *penalties: Any, tuner: Fixed | Once | Dual = Fixed(), seed: int | None = None) -> None:  # noqa: B008
         super().__init__()
@@ -138,15 +150,14 @@ class Penalized(nn.Module):
         self.register_buffer("strength", strength)
         self.register_buffer("initial", strength.clone())
         self.register_buffer("minimum", torch.full_like(strength, math.inf))
-        self.register_buffer("steps_per_epoch", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("schedule", torch.zeros(2, dtype=torch.int64))  # steps per epoch, T_a
         self.draws, self.history = Draws(seed), History(2 * len(names))
         self._seen: Tensor | None = None
 
     def plan(self, steps_per_epoch: int, epochs: int) -> None:
         """Told by the training loop before it starts; InputError when ``Once`` would tune after the end."""
-        self.steps_per_epoch.fill_(steps_per_epoch)
-        if isinstance(self.tuner, Once) and self.tuner.epoch > epochs:
-            raise InputError(f"strengths are tuned at epoch {self.tuner.epoch}, but training ends at {epochs}")
+        if isinstance(self.tuner, Once):
+            self.schedule.copy_(torch.tensor([steps_per_epoch, self.tuner.at(epochs)]))
 
     def forward(self, model: Any, batch: Any) -> dict[str, Tensor]:
         """The loss, and beside it every penalty and strength by name."""
@@ -193,9 +204,10 @@ class Penalized(nn.Module):
             buffer.copy_(self.strength)
 
     def _tune(self, rule: Once, values: Tensor, done: int) -> None:
-        if (per := int(self.steps_per_epoch)) < 1:
+        per, epoch = self.schedule.tolist()
+        if per < 1:
             raise InputError("Once counts epochs: call Penalized.plan(steps_per_epoch, epochs) before training")
-        start, end = max(0, rule.epoch - rule.window) * per, rule.epoch * per
+        start, end = max(0, epoch - rule.window) * per, epoch * per
         if start + rule.warm_up < done <= end or done == end:
             self.minimum.copy_(torch.minimum(self.minimum, values))
         if done == end:

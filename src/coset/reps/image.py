@@ -43,7 +43,7 @@ def resample(
         raise InputError(f"resample: expected a floating image, got {x.dtype}; convert it, for example x.float() / 255")
     if mode not in get_args(Mode):
         raise InputError(f"resample: mode is one of {', '.join(get_args(Mode))}; got {mode!r}")
-    shape = (size, size) if isinstance(size, int) else size or tuple(x.shape[-2:])
+    shape = (size, size) if isinstance(size, int) else size or (x.shape[-2], x.shape[-1])
     _check_square(x, matrix)
 
     lead = torch.broadcast_shapes(matrix.shape[:-2], x.shape[:outer])
@@ -70,7 +70,7 @@ def _resample(x: Tensor, matrix: Tensor, shift: Tensor | None, size: tuple[int, 
     upright = (
         x if size == tuple(x.shape[-2:]) else _interpolate(x, torch.eye(2).to(matrix).expand(len(x), 2, 2), None, size, mode)
     )
-    if len(codes) == 1:
+    if len(codes) == 1 and codes[0] is not None:
         return _turn(upright, codes[0])
     out = x.new_empty(len(codes), x.shape[1], *size)
     for code in sorted({code for code in codes if code is not None}):

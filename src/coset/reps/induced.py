@@ -89,8 +89,8 @@ class Listed(Representation):
         return self.word
 
 
-def generator_words(group: FiniteGroup) -> tuple[Tensor, list[tuple[int, int]]]:
-    """Generators ``(k,)`` and, for every element, how it was first reached: (generator, earlier element), breadth first.
+def generator_words(group: FiniteGroup) -> tuple[Tensor, list[tuple[int, int, int]]]:
+    """Generators ``(k,)`` and how each element was first reached: (element, generator, earlier element), breadth first.
 
     Element 0 is the identity. Raises InputError where the generators do not reach the whole group.
     """
@@ -105,7 +105,7 @@ def generator_words(group: FiniteGroup) -> tuple[Tensor, list[tuple[int, int]]]:
                 queue.append(product)
     if len(reached) != group.order:
         raise InputError(f"the generators of {group} reach {len(reached)} of its {int(group.order)} elements")
-    return own, [(element, *reached[element]) for element in queue[1:]]  # type: ignore[misc]
+    return own, [(element, *reached[element]) for element in queue[1:]]
 
 
 def from_generators(group: FiniteGroup, matrices: Tensor | Sequence[Any], *, tolerance: float = 1e-8) -> Listed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -23,11 +23,15 @@ def embed(product: Product, index: int, g: Any) -> Elements:
     return Elements(*units)
 
 
+def _in_factor(product: Product, index: int, chart: Callable[[Tensor], Any], a: Tensor) -> Elements:
+    return embed(product, index, chart(a))
+
+
 def _curves(group: Any) -> list[tuple[int, Callable[[Tensor], Any]]]:
     """Exponential charts that together cover the Lie algebra: (its dimension, coordinates -> element)."""
     if isinstance(group, Product):
-        own = [(i, n, exp) for i, part in enumerate(group.parts) for n, exp in _curves(part)]
-        return [(n, lambda a, i=i, exp=exp: embed(group, i, exp(a))) for i, n, exp in own]
+        own = [(i, n, chart) for i, part in enumerate(group.parts) for n, chart in _curves(part)]
+        return [(n, partial(_in_factor, group, i, chart)) for i, n, chart in own]
     return [(group.dim, group.exp)] if group.dim and hasattr(group, "exp") else []
 
 

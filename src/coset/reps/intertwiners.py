@@ -174,8 +174,12 @@ def _projector(rep_in: Representation, rep_out: Representation) -> Tensor:
     group = rep_in.group
     summable = group.order <= 2000 or group.dim  # all permutations are too many
     if group.compact and summable and rep_in.orthogonal() and rep_out.orthogonal():
-        rule = group.quadrature(rep_in.degree + rep_out.degree, dtype=torch.float64)
-        return _average(rep_in, rep_out, rule)
+        try:
+            rule = group.quadrature(rep_in.degree + rep_out.degree, dtype=torch.float64)
+        except ContractError:  # a group without a rule: the null space serves as well
+            rule = None
+        if rule is not None:
+            return _average(rep_in, rep_out, rule)
     basis = _null_space(rep_in, rep_out).flatten(1)
     return basis.T @ basis
 

@@ -26,7 +26,7 @@ from coset.symmetrizers.clouds import Source
 from coset.symmetrizers.frames import PCAFrame, Policy
 from coset.symmetrizers.mds import SignRule, sign_rule
 from coset.symmetrizers.members import base, spatial
-from coset.symmetrizers.principal import Cloud, Geometry, centralized, gap_tolerance, geometry, pca_frame, sign_choices
+from coset.symmetrizers.principal import Centered, Geometry, centralized, gap_tolerance, geometry, principal_axes, sign_choices
 
 Sign = Literal["moment", "maxabs", "average", "augment"]
 
@@ -69,10 +69,12 @@ class SignedFrame(PCAFrame):
         if self.fallback or not known.turns or self.sign in ("average", "augment"):
             return good
         cloud = self.cloud(x, contract)
-        tied = self._rule(pca_frame(*cloud).V.flip(-1).unsqueeze(0), cloud, known)[1][0].any(-1)
+        centered = centralized(*cloud)
+        V = principal_axes(centered).V.flip(-1).unsqueeze(0)
+        tied = self._rule(V, centered, known, cloud.x.dtype)[1][0].any(-1)
         return good & ~tied if isinstance(good, Tensor) else good and not bool(tied[0])
 
-    def orient(self, V: Tensor, cloud: Cloud, known: Geometry) -> tuple[Tensor, Tensor]:
+    def orient(self, V: Tensor, cloud: Centered, known: Geometry, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         V = V.flip(-1)
         choices = sign_choices(V, proper=known.proper)  # (signs, rotations, members, d)
         many, rotations, count = choices.shape[:3]
@@ -83,7 +85,7 @@ class SignedFrame(PCAFrame):
             choices = choices.gather(0, drawn.expand(-1, -1, -1, choices.shape[-1]))
             weights = V.new_full((1, rotations, count), 1.0 / rotations)
         else:
-            sign, tied = self._rule(V, cloud, known)
+            sign, tied = self._rule(V, cloud, known, dtype)
             self.seen.tied += int(tied.any(-1).any(0).sum())
             open_ = tied & self.fallback
             decisive = sign.shape[-1]
@@ -96,13 +98,12 @@ class SignedFrame(PCAFrame):
         turns = (V * choices.unsqueeze(-2)).flatten(0, 1)
         return turns, weights.flatten(0, 1)
 
-    def _rule(self, V: Tensor, cloud: Cloud, known: Geometry) -> tuple[Tensor, Tensor]:
+    def _rule(self, V: Tensor, cloud: Centered, known: Geometry, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Signs and ties of the axes that the rule decides, ``(rotations, members, d or d - 1)``."""
-        centered, w, _ = centralized(*cloud)
-        z = centered @ (V[..., :-1] if known.proper else V)
-        tol = gap_tolerance(cloud.x.dtype) if self.tie_tol is None else self.tie_tol
+        z = cloud.points @ (V[..., :-1] if known.proper else V)
+        tol = gap_tolerance(dtype) if self.tie_tol is None else self.tie_tol
         rule: SignRule = "maxabs" if self.sign == "maxabs" else "moment"
-        return sign_rule(z, w.expand(z.shape[:-1]), rule=rule, tol=tol)
+        return sign_rule(z, cloud.w.expand(z.shape[:-1]), rule=rule, tol=tol)
 
 
 class Canonicalizer(nn.Module):

@@ -32,12 +32,14 @@ from coset.symmetrizers.clouds import Source, read_cloud
 from coset.symmetrizers.members import base, spatial
 from coset.symmetrizers.principal import (
     Axes,
+    Centered,
     Cloud,
     Geometry,
     centralized,
     gap_tolerance,
     geometry,
     pca_frame,
+    principal_axes,
     radius,
     random_blocks,
     sign_choices,
@@ -114,16 +116,16 @@ class PCAFrame(Frame):
     def forward(self, x, contract):
         known, cloud = self.geometry(contract), self.cloud(x, contract)
         self.seen.samples += len(cloud.x)
+        centered = centralized(*cloud)
         if known.turns:
-            axes = pca_frame(*cloud)
-            center = axes.center
-            turns, weights = self.orient(self._resolved(axes, cloud.x.dtype), cloud, known)
+            V = self._resolved(principal_axes(centered), cloud.x.dtype)
+            turns, weights = self.orient(V, centered, known, cloud.x.dtype)
         else:
-            center = centralized(*cloud)[2]
-            turns, weights = torch.eye(known.n).to(center).expand(1, len(center), -1, -1), center.new_ones(1)
-        return known.element(turns, center, radius(cloud) if known.scales else None), weights
+            turns = torch.eye(known.n).to(centered.center).expand(1, len(cloud.x), -1, -1)
+            weights = turns.new_ones(1)
+        return known.element(turns, centered.center, radius(centered) if known.scales else None), weights
 
-    def orient(self, V: Tensor, cloud: Cloud, known: Geometry) -> tuple[Tensor, Tensor]:
+    def orient(self, V: Tensor, cloud: Centered, known: Geometry, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The turns ``(F, members, d, d)`` and weights from choices of axes ``(rotations, members, d, d)``."""
         turns = (V * sign_choices(V, proper=known.proper).unsqueeze(-2)).flatten(0, 1)
         return turns, turns.new_full((len(turns),), 1.0 / len(turns))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.symmetrizers.principal import centralized, gap_tolerance, pca_frame
+from coset.symmetrizers.principal import centralized, gap_tolerance, principal_axes
 
 SignRule = Literal["moment", "maxabs"]
 
@@ -80,8 +80,10 @@ def mds(
     d = x.shape[-1]
     k = d if k is None else k
     _check_size(k, d, x.shape[-2], mask)
-    axes = pca_frame(x, mask=mask)
-    centered, w, _ = centralized(x, mask=mask)
+    cloud = centralized(x, mask=mask)
+    axes = principal_axes(cloud)
+    w = cloud.w
+    centered = torch.where((w > 0).unsqueeze(-1), cloud.points, 0.0)
     tol = gap_tolerance(x.dtype) if tol is None else tol
     full = centered @ axes.V.flip(-1)
     z = full[..., :k]

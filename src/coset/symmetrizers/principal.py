@@ -39,6 +39,14 @@ class Cloud(NamedTuple):
     weights: Tensor | None = None
 
 
+class Centered(NamedTuple):
+    """A cloud relative to its center, in float64."""
+
+    points: Tensor  #: (*batch, n, d), anything finite where masked
+    w: Tensor  #: (*batch, n), 0 where masked
+    center: Tensor  #: (*batch, d)
+
+
 def pca_frame(x: Tensor, weights: Tensor | None = None, mask: Tensor | None = None) -> Axes:
     """Principal axes ``V``, center and relative spectral gaps of clouds ``x`` ``(*batch, n, d)``.
 
@@ -47,29 +55,33 @@ def pca_frame(x: Tensor, weights: Tensor | None = None, mask: Tensor | None = No
 
     Raises InputError for NaN, fewer than d points, masks without points, clouds of a single place.
     """
-    if x.ndim < 2 or not x.is_floating_point():
-        raise InputError(f"pca_frame: expected floating points (*batch, n, d), got {x.dtype} of shape {tuple(x.shape)}")
-    centered, w, center = centralized(x, weights, mask)
-    d, counts = x.shape[-1], (w > 0).sum(-1)
+    return principal_axes(centralized(x, weights, mask))
+
+
+def principal_axes(cloud: Centered) -> Axes:
+    """:func:`pca_frame` of a cloud that is centered already."""
+    points, w, center = cloud
+    d, counts = points.shape[-1], (w > 0).sum(-1)
     if bool((counts < d).any()):
         raise InputError(
             f"pca_frame: {d} axes need at least {d} points, a cloud has {int(counts.min())}; "
             f"leave small clouds out or use the translations alone, T({d})"
         )
-    rows = centered * w.sqrt().unsqueeze(-1)
-    values, V = torch.linalg.eigh(rows.mT @ rows)
+    values, V = torch.linalg.eigh((points * w.unsqueeze(-1)).mT @ points)
     top = values[..., -1:]
-    far = x.detach().double().square().sum(-1).masked_fill(w <= 0, 0).amax(-1, keepdim=True)
-    if bool((top.detach() <= 1e-24 * far + 1e-300).any()):
+    size = (w.sum(-1, keepdim=True) * center.square().sum(-1, keepdim=True)).detach()
+    if bool((top.detach() <= 1e-24 * size + 1e-300).any()):
         raise InputError("pca_frame: all points of a cloud lie in one place, so that it has neither axes nor size")
     return Axes(V, center, (values[..., 1:] - values[..., :-1]) / top)
 
 
-def centralized(x: Tensor, weights: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Points minus their center (0 where masked), their weights ``(*batch, n)`` and the center ``(*batch, d)``, float64.
+def centralized(x: Tensor, weights: Tensor | None = None, mask: Tensor | None = None) -> Centered:
+    """A cloud ``(*batch, n, d)`` relative to its center, in float64.
 
-    Raises InputError for negative weights, masks without points, points that are NaN or infinite.
+    Raises InputError for integers, negative weights, masks without points, points that are NaN or infinite.
     """
+    if x.ndim < 2 or not x.is_floating_point():
+        raise InputError(f"pca_frame: expected floating points (*batch, n, d), got {x.dtype} of shape {tuple(x.shape)}")
     w = torch.ones(x.shape[:-1], dtype=torch.float64, device=x.device)
     for name, factor in (("weights", weights), ("mask", mask)):
         if factor is None:
@@ -81,20 +93,21 @@ def centralized(x: Tensor, weights: Tensor | None = None, mask: Tensor | None = 
         if bool((factor < 0).any()):
             raise InputError(f"{name} must not be negative")
         w = w * factor.to(torch.float64)
-    if x.shape[-2] == 0 or bool((w.sum(-1) <= 0).any()):
+    total = w.sum(-1, keepdim=True)
+    if x.shape[-2] == 0 or bool((total <= 0).any()):
         raise InputError("a cloud has no points (an empty mask); leave it out of the batch")
-    real = (w > 0).unsqueeze(-1)
-    points = torch.where(real, x.to(torch.float64), 0.0)  # padding may hold anything, NaN included
-    if not bool(torch.isfinite(points.detach()).all()):
+    points = x.to(torch.float64)
+    if mask is not None:  # padding may hold anything, NaN included
+        points = torch.where((w > 0).unsqueeze(-1), points, 0.0)
+    center = (points * w.unsqueeze(-1)).sum(-2) / total
+    if not bool(torch.isfinite(center).all()):  # one bad point spoils the mean
         raise InputError("a cloud has points that are NaN or infinite")
-    center = (points * w.unsqueeze(-1)).sum(-2) / w.sum(-1, keepdim=True)
-    return torch.where(real, points - center.unsqueeze(-2), 0.0), w, center
+    return Centered(points - center.unsqueeze(-2), w, center)
 
 
-def radius(cloud: Cloud) -> Tensor:
+def radius(cloud: Centered) -> Tensor:
     """Root mean square distance from the center, ``(members,)``; InputError where it is zero."""
-    centered, w, _ = centralized(cloud.x, cloud.weights, cloud.mask)
-    r = ((centered.square().sum(-1) * w).sum(-1) / w.sum(-1)).sqrt()
+    r = ((cloud.points.square().sum(-1) * cloud.w).sum(-1) / cloud.w.sum(-1)).sqrt()
     if bool((r <= 0).any()):
         raise InputError("a scale frame needs clouds of positive radius, one has all its points in one place")
     return r

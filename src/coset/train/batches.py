@@ -29,7 +29,7 @@ class GlobalBatches(Sampler[list[int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called before each epoch by the trainer."""
+        """Called before each epoch by the loop."""
         self.epoch = epoch
 
     def __len__(self) -> int:

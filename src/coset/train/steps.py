@@ -98,6 +98,8 @@ class Steps:
     def on_train_epoch_start(self) -> None:
         """Random numbers follow from (seed, epoch, process), so a resumed epoch draws what an unbroken one would."""
         torch.manual_seed(mix(self.run.seed, 2, self.current_epoch, self.trainer.global_rank))
+        if self.order is not None:
+            self.order.set_epoch(self.current_epoch)
         self.sums = {}
         self.clock = time.perf_counter()
 

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from coset.contract import Contract
+from coset.contract import Claim, Contract
 from coset.errors import InputError, unknown
 from coset.groups.group import Group
 from coset.groups.matrix import O
@@ -117,7 +117,7 @@ class TensorMLP(nn.Module):
         return self.last(x).unflatten(-1, (3, 3))
 
 
-def contract(group: Group, *, claim: Literal["exact", "learned"] = "learned") -> Contract:
-    """The promise about ``group`` on masses, positions about the origin and the tensor returned."""
+def contract(group: Group, *, claim: Claim = "learned", name: str = "") -> Contract:
+    """A promise about ``group`` on masses, positions about the origin and the tensor returned."""
     fields = {"mass": "B x N x scalar", "pos": "B x N x vector"}
-    return Contract(group, fields, "B x tensor(2)", claim)
+    return Contract(group, fields, "B x tensor(2)", claim, 1e-3 if claim == "broken" else None, name=name)
