@@ -55,20 +55,23 @@ $(VENV)/bin/python:
 $(VENV)/.torch: $(VENV)/bin/python constraints.txt $(if $(filter-out torch,$(TORCH)),chosen)
 	@grep -v '^torch==' constraints.txt > $(PINS)
 ifeq ($(TORCH),torch)
-	@$(PY) -c 'import torch' 2>/dev/null || { echo "installing torch (TORCH=... chooses another build)"; $(PIP) torch -c constraints.txt; }
+	@$(PY) -c 'import torch' 2>/dev/null || { echo "installing torch into $(VENV) (TORCH=... chooses another build)"; $(PIP) torch -c constraints.txt; }
 else ifneq ($(TORCH),none)
-	$(PIP) "$(TORCH)" -c $(PINS)
+	@echo "installing $(TORCH) into $(VENV)"
+	@$(PIP) "$(TORCH)" -c $(PINS)
 endif
 	@$(PY) -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >> $(PINS) 2>/dev/null \
 		|| { echo "TORCH=none, but this Python has no torch"; exit 2; }
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(PIP) -e ".[train,report]" -c $(PINS)
+	@echo "installing coset[train,report] into $(VENV)"
+	@$(PIP) -e ".[train,report]" -c $(PINS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(PIP) -e ".[dev]" -c $(PINS)
+	@echo "installing coset[dev] into $(VENV)"
+	@$(PIP) -e ".[dev]" -c $(PINS)
 	@touch $@
 
 clean:

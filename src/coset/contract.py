@@ -93,7 +93,7 @@ class Contract:
         return fields.unpack(self._move(g, fields, packed, given))
 
     def _move(self, g: Any, fields: Fields, x: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: self.group.move(g, declared, x[name], given) for name, declared in fields}
+        return self.group.move_all(g, fields, x, given)
 
     def origin(self, x: Any) -> Any:
         """``e . x``: the sample as the model sees it untransformed; ``x`` itself for a family without identity."""

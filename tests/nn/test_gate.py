@@ -6,8 +6,8 @@ from coset.contract import Contract
 from coset.errors import InputError
 from coset.groups.finite import C
 from coset.groups.matrix import SO, Lorentz
-from coset.nn.gate import Gate, Pointwise
 from coset.nn.feature_map import regular_field
+from coset.nn.gate import Gate, Pointwise
 from coset.nn.linear import EquivariantLinear
 from coset.nn.sequential import Sequential
 from coset.reps.defining import Trivial, Vector
@@ -17,7 +17,8 @@ from coset.testing import Broken, check
 @pytest.mark.parametrize("gated", [2 * Vector(SO(3)), Vector(SO(3)) * Vector(SO(3)), Vector(Lorentz(1, 3))], ids=str)
 def test_gates_are_equivariant(gated, generator):
     gate = Gate(gated, 3)
-    assert gate.rep_in.dim == 3 + len(gated.summands()) + gated.dim and gate.rep_out.dim == 3 + gated.dim
+    assert gate.rep_in.dim == 3 + len(gated.summands()) + gated.dim
+    assert gate.rep_out.dim == 3 + gated.dim
     x = torch.randn(4, gate.rep_in.dim, generator=generator, dtype=torch.float64)
     assert max(check(gate, x).errors.values()) < 1e-10
 

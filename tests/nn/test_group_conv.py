@@ -105,7 +105,8 @@ def test_fields_of_the_contracts():
     layer = LiftingConv2d(1, 6, group=C(8))
     (contract,) = layer.contracts
     assert contract.group == C(4)
-    assert contract.inputs[0][1] == image_field(1) and contract.outputs[0][1] == regular_field(6, C(8))
+    assert contract.inputs[0][1] == image_field(1)
+    assert contract.outputs[0][1] == regular_field(6, C(8))
     assert str(contract.outputs) == "B x 6 x regular(C(8))_image"
     assert assert_equivariant(layer.double(), contract).error < 1e-12
 

@@ -14,7 +14,9 @@ def loud(layer):
     return layer.double()
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"velocity": True}, {"edge_features": 2}, {"move": False}, {"velocity": True, "move": False}])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"velocity": True}, {"edge_features": 2}, {"move": False}, {"velocity": True, "move": False}]
+)
 @pytest.mark.parametrize("space", [2, 3])
 def test_the_layer_is_equivariant_and_ignores_the_order_of_nodes(kwargs, space, generator):
     torch.manual_seed(0)
@@ -39,7 +41,8 @@ def test_message_and_update_are_pluggable(generator):
     layer = MessagePassing(3, message=lambda e: e[:, :3] * 0 + 1, update=lambda u: u[:, 3:], move=False)
     h, x = torch.zeros(3, 3), torch.randn(3, 3, generator=generator)
     out = layer(h, x, torch.tensor([[0, 1, 0], [2, 2, 1]]))
-    assert torch.equal(out["h"], torch.tensor([[0.0], [1.0], [2.0]]).expand(3, 3)) and torch.equal(out["x"], x)
+    assert torch.equal(out["h"], torch.tensor([[0.0], [1.0], [2.0]]).expand(3, 3))
+    assert torch.equal(out["x"], x)
 
 
 def test_without_edges_and_with_nodes_at_one_place(generator):

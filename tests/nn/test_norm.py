@@ -33,7 +33,8 @@ def test_zero_is_kept_with_a_finite_gradient():
     x = torch.zeros(2, 3, requires_grad=True)
     y = NormNonlinearity(Vector(SO(3)))(x)
     y.sum().backward()
-    assert torch.equal(y, torch.zeros_like(y)) and torch.isfinite(x.grad).all()
+    assert torch.equal(y, torch.zeros_like(y))
+    assert torch.isfinite(x.grad).all()
 
 
 def test_norms_need_orthogonal_matrices():

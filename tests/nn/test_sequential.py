@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from coset.contract import attach, Contract
+from coset.contract import Contract, attach
 from coset.errors import ContractError, InputError
 from coset.groups.finite import C, D
 from coset.nn.feature_map import regular_field
@@ -30,7 +30,9 @@ def test_a_chain_promises_and_keeps_what_its_layers_do(group, grid):
     torch.manual_seed(0)
     net = network(group, grid)
     (contract,) = net.contracts
-    assert contract.group == grid and str(contract.inputs) == "B x 1 x image" and contract.claim == "exact"
+    assert contract.group == grid
+    assert str(contract.inputs) == "B x 1 x image"
+    assert contract.claim == "exact"
     assert max(check(net.double()).errors.values()) < 1e-10
 
 
@@ -52,7 +54,8 @@ def test_the_weaker_claim_survives():
     first = attach(nn.Identity(), Contract(C(4), "image", "image", "approximate", 0.1))
     second = attach(nn.Identity(), Contract(C(4), "image", "image"))
     (contract,) = Sequential(first, second).contracts
-    assert contract.claim == "approximate" and contract.bound == 0.1
+    assert contract.claim == "approximate"
+    assert contract.bound == 0.1
 
 
 def test_a_foreign_layer_that_breaks_the_promise_is_caught():

@@ -45,7 +45,8 @@ def test_nonlinearities_commute_with_any_phase_also_in_training(kind, generator)
 def test_frequencies_split_and_join(generator):
     x = torch.randn(2, 3, 5, 4, 4, generator=generator)
     scalars, others = split_frequencies(x)
-    assert scalars.shape == (2, 3, 4, 4) and others.shape == (2, 3, 2, 2, 4, 4)
+    assert scalars.shape == (2, 3, 4, 4)
+    assert others.shape == (2, 3, 2, 2, 4, 4)
     assert torch.equal(join_frequencies(scalars, others), x)
     assert torch.allclose(frequency_norm(others)[:, :, 1], torch.sqrt(x[:, :, 3] ** 2 + x[:, :, 4] ** 2 + 1e-6))
 

@@ -158,7 +158,9 @@ def test_a_cap_stops_with_the_transformation_that_fails(generator):
 
 def test_acceptance_is_logged_by_label(generator):
     torch.manual_seed(0)
-    objective = run(Even(False), Constrained(Supervised(), sign_space(), 0.5, gamma=0.0, eta=1e-6, seed=0), line(200, generator), 100)
+    objective = run(
+        Even(False), Constrained(Supervised(), sign_space(), 0.5, gamma=0.0, eta=1e-6, seed=0), line(200, generator), 100
+    )
     rates = objective.found()
     assert rates["flip"] > 0.9 > rates["keep"]
 

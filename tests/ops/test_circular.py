@@ -81,7 +81,8 @@ def test_negative_frequency_is_the_conjugate():
 
 def test_y_points_up_and_positive_angles_turn_counter_clockwise():
     x, y = pixel_centers(4)
-    assert x[0, -1] > 0 and y[0, -1] > 0
+    assert x[0, -1] > 0
+    assert y[0, -1] > 0
     value = circular_harmonic("zernike", 1, 1, x, y)
     assert torch.allclose(value, torch.complex(x, y))
 

@@ -73,7 +73,8 @@ def test_relative_phases_are_rotation_but_not_reflection_invariant(generator):
     f = torch.randn(12, 12, generator=generator, dtype=F64)
     basis = moment_basis("zernike", 6, 12)
     pairs, triples = phase_pairs(basis.indices), phase_triples(basis.indices)
-    assert len(pairs) and len(triples)
+    assert len(pairs)
+    assert len(triples)
     one, turned, flipped = (
         relative_phases(moments(g, basis), pairs, triples) for g in (f, torch.rot90(f, 1, (-2, -1)), f.flip(-2))
     )
@@ -123,7 +124,8 @@ def test_gradients_are_finite_for_an_empty_map():
     slope = torch.autograd.grad(magnitude(moments(f, moment_basis("zernike", 4, 8))).sum(), f)[0]
     assert torch.isfinite(slope).all()
     center = centroid(f)
-    assert torch.isfinite(torch.autograd.grad(center.sum(), f)[0]).all() and torch.equal(center, torch.zeros_like(center))
+    assert torch.isfinite(torch.autograd.grad(center.sum(), f)[0]).all()
+    assert torch.equal(center, torch.zeros_like(center))
 
 
 def test_dtype_is_kept(generator):

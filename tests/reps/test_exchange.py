@@ -85,3 +85,13 @@ def test_inputs_that_differ_in_kind_or_shape_cannot_change_places(generator):
     loose = {**FIELDS, "a": "B x A x vector", "b": "B x C x vector"}
     with pytest.raises(ContractError, match="declared alike"):
         Contract(Exchange("a", "b"), loose, {"s": "B x scalar"}).bind(x)
+
+
+def test_a_pair_of_outputs_is_swapped_with_the_inputs(generator):
+    contract = Contract(Exchange("a", "b"), FIELDS, {"a": "B x scalar", "b": "B x scalar"})
+    x = sample(generator)
+    g = Exchange("a", "b").generators()[0]
+    heads = lambda a, b, w: {"a": a.sum((-1, -2)) + w, "b": b.sum((-1, -2)) + w}  # noqa: E731
+    assert contract.error(heads, x, g) < 1e-12
+    crossed = lambda a, b, w: {"a": a.sum((-1, -2)), "b": a.sum((-1, -2))}  # noqa: E731
+    assert contract.error(crossed, x, g) > 1e-2

@@ -88,7 +88,7 @@ def test_permutations_and_the_members_they_stay_within():
 def test_quadrature_is_exact_for_polynomials_of_its_degree_and_approximate_otherwise():
     contract = Contract(SO(3), "B x N x vector", "B x scalar")
     square = GroupAverage(lambda x: (x[:, 0] * x[:, 1] * torch.tensor([1.0, 2.0, 3.0])).sum(-1), contract, degree=2)
-    assert square.contracts[0].claim == "approximate"
+    assert square.promised.claim == "approximate"
     x = drawn(4, 2, 3)
     torch.testing.assert_close(square(x), 2 * (x[:, 0] * x[:, 1]).sum(-1))  # the mean of diag(1, 2, 3) over rotations
 
@@ -100,15 +100,30 @@ def test_representations_of_a_finite_group():
     check(f, drawn(4, 3))
 
 
+@pytest.mark.parametrize(
+    ("group", "kept"),
+    [(C(8), "C(4)"), (C(6), "C(2)"), (D(8), "D(4)"), (C(8) * S("B"), 'C(4) * S("B")'), (C(8) ** "B", 'C(4) ** "B"')],
+)
+def test_pixels_keep_the_quarter_turns_of_a_group(group, kept):
+    f = GroupAverage(network(36, 3), Contract(group, "B x image", "B x 3 x scalar"))
+    assert [(str(c.group), c.claim) for c in f.contracts] == [(kept, "exact"), (str(group), "approximate")]
+    assert GroupAverage(network(12, 3), Contract(C(8), "B x N x vector", "B x 3 x scalar")).contracts[0].claim == "exact"
+
+
+def test_an_average_over_turns_that_interpolate_is_exact_for_quarter_turns():
+    check(GroupAverage(network(64, 3), Contract(C(8), "B x image", "B x 3 x scalar")), drawn(2, 8, 8))
+
+
 # ---------------------------------------------------------------------- orbits at test time
 
 
 def test_orbit_average_is_exact_for_its_grid_and_acts_at_test_time_only():
     net = network(64, 8, 3)
     f = OrbitAverage(net, Contract(SO(2), "B x image", "B x 3 x scalar"), n=4)
-    assert f.contracts[0].claim == "approximate"
+    assert f.promised.claim == "approximate"
+    assert [(str(c.group), c.claim) for c in f.contracts] == [("C(4)", "exact"), ("SO(2)", "approximate")]
     x = drawn(5, 8, 8)
-    assert_equivariant(f, Contract(C(4), "B x image", "B x 3 x scalar"), x)
+    check(f, x)
     assert torch.equal(f.train()(x), net(x))
     assert not torch.allclose(OrbitAverage(net, f.contract, n=4, through=True).train()(x), net(x))
 
@@ -186,7 +201,9 @@ def test_bad_graphs():
     with pytest.raises(InputError, match="symmetric"):
         FrameAverage(lambda a: a, Contract(S("N"), {"a": "B x N x N x scalar"}, "B x N x N x scalar"))(a=one_way)
     with pytest.raises(ContractError, match="needs an adjacency"):
-        FrameAverage(lambda a: a, Contract(S("N"), "B x N x scalar", "B x N x scalar"))(drawn(2, 3))
+        FrameAverage(lambda a: a, Contract(S("N"), "B x N x scalar", "B x N x scalar"))
+    with pytest.raises(ContractError, match="permutations of an index"):
+        FrameAverage(lambda a: a, Contract(C(4), "B x N x N x scalar", "scalar"), frame=SortFrame())
 
 
 # ---------------------------------------------------------------------- members

@@ -126,6 +126,10 @@ def test_permutations_that_the_model_keeps_are_kept():
     f = FrameAverage(model, Contract(E(3), INPUTS, {"e": "B x 2 x scalar"}))
     assert [str(c.group) for c in f.contracts] == ["E(3)", 'S("N")']
     check(f, clouds(count=4))
+    both = FrameAverage(model, Contract(E(3) * S("N"), INPUTS, {"e": "B x 2 x scalar"}))
+    assert [str(c.group) for c in both.contracts] == ["E(3)", 'S("N")']
+    bare = FrameAverage(Net(), Contract(E(3) * S("N"), INPUTS, {"e": "B x 2 x scalar"}))
+    assert [str(c.group) for c in bare.contracts] == ["E(3)"]  # the frame promises nothing about the other factor
 
 
 def test_two_layers_of_latent_vectors_reframed_between_them():

@@ -45,7 +45,9 @@ def test_shape_dtype_and_range_are_kept(name, wide, channels, generator):
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("name", ["rotate", "shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast", "brightness", "sharpness"])
+@pytest.mark.parametrize(
+    "name", ["rotate", "shear_x", "shear_y", "translate_x", "translate_y", "color", "contrast", "brightness", "sharpness"]
+)
 def test_the_middle_strength_is_the_identity(name, generator):
     x = picture(generator)
     assert torch.allclose(apply(name, 15, x), x, atol=1e-5)

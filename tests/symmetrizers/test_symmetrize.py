@@ -51,6 +51,7 @@ POINTS = "B x N x position", "B x 3 x scalar"
         (Contract(E(3), *POINTS), ("frames", "canonicalize", "augment", "regularize")),
         (Contract(E(3) * Scale(3), *POINTS), ("frames", "canonicalize", "augment", "regularize")),
         (Contract(S("N"), "B x N x N x scalar", "B x 3 x scalar"), ("average", "frames", "augment", "regularize")),
+        (Contract(S("N"), *POINTS), ("average", "augment", "regularize")),
         (Contract(SL(2), "B x N x vector", "B x 3 x scalar"), ("augment", "regularize")),
     ],
 )

@@ -23,7 +23,7 @@ def undo(contract: Contract, outputs: dict[str, Tensor], g: Any, given: dict[str
     if not isinstance(contract.group, Group):
         raise ContractError(f"{contract.group} has no inverses, so predictions cannot be turned back; pass the truth")
     back = contract.group.inverse(g)
-    return {name: contract.group.move(back, declared, outputs[name], given) for name, declared in contract.outputs}
+    return contract.group.move_all(back, contract.outputs, outputs, given)
 
 
 def merge(how: str, predictions: dict[str, Tensor]) -> Any:

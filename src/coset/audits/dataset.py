@@ -7,7 +7,7 @@ law of its own, as under shifts and scales, no probability distribution can have
 *Labels*: does ``y`` at ``g . x`` follow the law that the data show there, ``p(g . y | g . x) = p(y | x)``? A regression fitted
 to one half predicts the other half, at ``x`` and at ``g . x``, where data lie. ``excess`` is what the transformation adds to
 the squared error, as a share of that of unrelated labels: 0 if the symmetry holds, 1 if the orbit says nothing. It is judged
-against ``slack = 0.01 + own``, with ``own`` the share at untransformed points: a regression cannot tell more finely.
+against ``slack = 0.01 + own / 4``, with ``own`` the share at untransformed points: a regression tells no more finely.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from coset.reps.fields import ANY, Field, Fields
 
 LEAST = 40  #: samples that a test of labels needs
 PAIRS = 250  #: samples of the test of inputs
-DRAWS = 6  #: elements for every sample in the test of labels
+NEIGHBORS = 5  #: untransformed samples whose errors say what is to be expected at a place
+DRAWS = 3  #: elements for every sample in the test of labels
 SUPPORT = 0.95  #: share of the data's own points that count as lying where data are
 UNPREDICTABLE = 0.25  #: own error share above which labels say too little
 
@@ -102,7 +103,7 @@ class LabelLaw:
         gain = torch.cat([gain for gain, _, _ in found]) / (2 * self.spread)
         own = float(torch.cat([own for _, own, _ in found]).mean()) / (2 * self.spread)
         supported = sum(share for _, _, share in found) / len(found)
-        slack = 0.01 + own
+        slack = 0.01 + 0.25 * own
         if len(gain) < 10:
             return LabelTest(math.nan, math.nan, own, slack, 1.0, supported)
         excess, error = float(gain.mean()), float(gain.std() / math.sqrt(len(gain)))
@@ -113,10 +114,14 @@ class LabelLaw:
 def _judge(
     contract: Contract, model: Regression, x: dict[str, Tensor], y: dict[str, Tensor], generator: torch.Generator
 ) -> tuple[Tensor, Tensor, float]:
-    """For every sample that a transformation leaves where data are: added squared error; own errors; share of those."""
-    labels = features(contract.outputs, y)
-    guess, doubt = model.predict(features(contract.inputs, x))
-    own = (labels - guess).square().sum(1)
+    """For every sample that a transformation leaves where data are: added squared error; own errors; share of those.
+
+    What an error at ``g . x`` is compared with are the errors of the untransformed samples nearest to that place, so that a
+    law which is harder to guess there does not count against the symmetry.
+    """
+    here = features(contract.inputs, x)
+    guess, doubt = model.predict(here)
+    own = (features(contract.outputs, y) - guess).square().sum(1)
     limit = doubt.quantile(SUPPORT)
     total, hits = torch.zeros_like(own), torch.zeros_like(own)
     scale = _scale(contract.inputs, x)
@@ -125,12 +130,15 @@ def _judge(
         near, label = _scaled(contract.inputs, x, 1 / scale), _scaled(contract.outputs, y, 1 / scale)
         gx = _scaled(contract.inputs, move_each(contract.group, contract.inputs, g, near, near), scale)
         gy = _scaled(contract.outputs, move_each(contract.group, contract.outputs, g, label, near), scale)
-        guess, doubt = model.predict(features(contract.inputs, gx))
+        there = features(contract.inputs, gx)
+        guess, doubt = model.predict(there)
         inside = (doubt <= limit).double()
-        total += inside * (features(contract.outputs, gy) - guess).square().sum(1)
+        neighbors = torch.cdist(there / model.spread, here / model.spread).topk(min(NEIGHBORS, len(own)), largest=False).indices
+        added = (features(contract.outputs, gy) - guess).square().sum(1) - own[neighbors].mean(1)
+        total += inside * added
         hits += inside
     kept = hits > 0
-    return total[kept] / hits[kept] - own[kept], own, float(hits.mean() / DRAWS)
+    return total[kept] / hits[kept], own, float(hits.mean() / DRAWS)
 
 
 def move_each(group: Family, fields: Fields, g: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from coset.audits.trivial import why_trivial
 from coset.audits.twosample import holm
 from coset.contract import Contract
 from coset.errors import CosetError, InputError
+from coset.groups.euclidean import Scale
 from coset.groups.group import Family, FiniteGroup, Group
 from coset.records import SCHEMA, Finding, to_json
 
@@ -261,11 +262,7 @@ def _holds_all(matrix: Tensor, shift: Tensor, large: Family, tolerance: float) -
         whole = torch.eye(size + 1, dtype=torch.float64).repeat(len(matrix), 1, 1)
         whole[:, :size, :size], whole[:, :size, size] = matrix, shift
         return bool(large.contains(whole, tolerance=tolerance).all())
-    unit = torch.eye(size, dtype=torch.float64)
-    if large.element_shape == ():
-        return (
-            still
-            and torch.allclose(matrix, matrix[:, :1, :1] * unit, atol=tolerance)
-            and bool(large.contains(matrix[:, 0, 0]).all())
-        )
+    if isinstance(large, Scale):
+        unit = torch.eye(size, dtype=torch.float64)
+        return still and torch.allclose(matrix, matrix[:, :1, :1] * unit, atol=tolerance) and bool((matrix[:, 0, 0] > 0).all())
     return False

@@ -200,7 +200,8 @@ def _values(plan: Plan, grid: Grid, metric: Metric, predictions: dict[str, Tenso
         if packed:
             g = take(grid.elements, i, i + 1)
             # the axis of a lone member is ours, not the field's
-            parts = {name: group.move(g, d, packed[name] if lone else packed[name].unsqueeze(0), plan.x) for name, d in outputs}
+            given = {name: value if lone else value.unsqueeze(0) for name, value in packed.items()}
+            parts = group.move_all(g, outputs, given, plan.x)
             moved = outputs.unpack({name: value if lone else value[0] for name, value in parts.items()})
         out.append(apply(metric, y, moved, count).cpu().numpy())
     return np.stack(out)

@@ -178,10 +178,8 @@ class Plan:
 
     def want(self, y: Mapping[str, Tensor], g: Any) -> dict[str, Tensor]:
         """``g . y`` for a batch of elements: ``(k, ...)``."""
-        return {
-            name: self.contract.group.move(g, declared, y[name].unsqueeze(0), self.x)
-            for name, declared in self.contract.outputs
-        }
+        lead = {name: value.unsqueeze(0) for name, value in y.items()}
+        return self.contract.group.move_all(g, self.contract.outputs, lead, self.x)
 
 
 def _slack(y: Mapping[str, Tensor]) -> float:

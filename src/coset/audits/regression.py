@@ -43,16 +43,19 @@ def fit(x: Tensor, y: Tensor) -> Regression:
     distances = torch.cdist(x, x)
     positive = distances[distances > 0]
     middle = float(positive.median()) if positive.numel() else 1.0
-    best: tuple[float, float, Tensor] | None = None
+    best: tuple[float, float, Tensor, Tensor] | None = None
     for factor in WIDTHS:
         values, vectors = torch.linalg.eigh(torch.exp(-0.5 * (distances / (factor * middle)) ** 2))
+        rotated, squares = vectors.T @ (y - offset), vectors.square()
         for noise in NOISES:
-            inverse = (vectors / (values.clamp(min=0) + noise)) @ vectors.T
-            left_out = (inverse @ (y - offset)) / inverse.diagonal().unsqueeze(1)
+            shrunk = 1 / (values.clamp(min=0) + noise)
+            # left-out error of ridge regression: (K + noise)^-1 y over the diagonal of (K + noise)^-1
+            left_out = (vectors @ (shrunk.unsqueeze(1) * rotated)) / (squares @ shrunk).unsqueeze(1)
             error = float(left_out.square().mean())
             if best is None or error < best[0]:
-                best = (error, factor * middle, inverse)
-    _, width, inverse = best  # type: ignore[misc]
+                best = (error, factor * middle, vectors, shrunk)
+    _, width, vectors, shrunk = best  # type: ignore[misc]
+    inverse = (vectors * shrunk) @ vectors.T
     return Regression(x, center, spread, width, inverse, inverse @ (y - offset), offset)
 
 

@@ -52,11 +52,10 @@ def _permuted(
         raise InputError(f"paired samples are of one size, got {n} and {m}")
     total = n + m
     kernels = kernels - kernels.mean(-1, keepdim=True) - kernels.mean(-2, keepdim=True) + kernels.mean((-1, -2), keepdim=True)
-    signs = torch.empty(permutations + 1, total, dtype=kernels.dtype)
-    if paired:
-        flips = torch.randint(0, 2, (permutations + 1, n), generator=generator).to(kernels.dtype) * 2 - 1
-        flips[0] = 1.0
-        signs[:, :n], signs[:, n:] = flips / n, -flips / n
+    if paired:  # swapping a pair flips its sign in a quadratic form over pairs
+        kernels = kernels[:, :n, :n] + kernels[:, n:, n:] - kernels[:, :n, n:] - kernels[:, n:, :n]
+        signs = (torch.randint(0, 2, (permutations + 1, n), generator=generator).to(kernels.dtype) * 2 - 1) / n
+        signs[0] = 1.0 / n
     else:
         first = torch.cat([torch.full((n,), 1.0 / n), torch.full((m,), -1.0 / m)]).to(kernels.dtype)
         order = torch.argsort(torch.rand(permutations + 1, total, generator=generator, dtype=torch.float64), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -50,6 +50,13 @@ def compare(
     from coset.comparison import find_task
 
     chosen = names_of(methods, [method.name for method in find_task(task).methods])
-    options = {"budget": budget, "set": changes, "files": data, "ray": ray, "with_": guests or (), "device": device}
+    options: dict[str, Any] = {
+        "budget": budget,
+        "set": changes,
+        "files": data,
+        "ray": ray,
+        "with_": guests or (),
+        "device": device,
+    }
     finish(run(task, chosen, size=size, seeds=seeds, out=out, **options), out, json)
     return 0

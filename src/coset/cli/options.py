@@ -67,8 +67,10 @@ def contract_of(group: str, inputs: Sequence[str], outputs: Sequence[str]) -> Co
     """The contract that ``--group``, ``--in`` and ``--out-rep`` state."""
     from coset.contract import Contract
     from coset.groups.parse import parse_group
+    from coset.reps.fields import Fields
 
-    return Contract(parse_group(group), fields_of(inputs, "--in"), fields_of(outputs, "--out-rep"))
+    declared = Fields(fields_of(inputs, "--in")), Fields(fields_of(outputs, "--out-rep"))
+    return Contract(parse_group(group), *declared)
 
 
 def fields_of(given: Sequence[str], option: str) -> str | dict[str, str]:

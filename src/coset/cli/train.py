@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -45,6 +45,6 @@ def train(
     from coset.comparison import train as run
 
     (name,) = names_of(method, [row.name for row in find_task(task).methods]) or ("",)
-    options = {"budget": budget, "set": changes, "files": data, "device": device, "devices": devices}
+    options: dict[str, Any] = {"budget": budget, "set": changes, "files": data, "device": device, "devices": devices}
     finish([run(task, name, size=size, seed=seed, out=out, logger=logger, resume=resume, **options)], out, json)
     return 0

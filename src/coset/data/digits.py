@@ -74,7 +74,7 @@ def digits(request: Request) -> Data:
         counts, source = SIZES[request.size], "scikit-learn digits"
     train, test = _first(train, counts[0]), _first(test, counts[1])
     info = {"classes": 10, "channels": 1, "size": SIZE, "source": source, "train": len(train[1]), "test": len(test[1])}
-    info["orbit"] = min(counts[2], info["test"])
+    info |= {"orbit": min(counts[2], len(test[1]))}
     return Data(_tensors(*train), corrupted(_tensors(*test)), audit=test[0][:64], info=info)
 
 
@@ -166,7 +166,9 @@ def _idx_folder(path: Path) -> list[np.ndarray]:
 def _idx_pair(path: Path) -> list[np.ndarray]:
     labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     if labels == path or not labels.exists():
-        raise InputError(f"mnist: expected an idx file of images with its labels beside it, got {path}; give .npz, idx or a folder")
+        raise InputError(
+            f"mnist: expected an idx file of images with its labels beside it, got {path}; give .npz, idx or a folder"
+        )
     return [read_idx(path), read_idx(labels)]
 
 

@@ -20,7 +20,8 @@ from coset.errors import InputError
 class Signal:
     """``patches`` of ``size`` numbers, noise ``sigma``; the pattern w* is a fixed random direction.
 
-    (Along a coordinate axis Adam, which is not rotation equivariant, would do much worse.) ``noiseless`` allows sigma = 0. Raises InputError for fewer than two patches or sigma that is not positive.
+    Along a coordinate axis Adam, which is not rotation equivariant, would do much worse. ``noiseless`` allows sigma = 0.
+    Raises InputError for fewer than two patches or sigma that is not positive.
     """
 
     patches: int = 10

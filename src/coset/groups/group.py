@@ -91,6 +91,12 @@ class Family(ABC):
         """
         return field.kind.move(self, g, x, given)
 
+    def move_all(
+        self, g: Any, fields: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Every declared tensor of a sample moved; overridden where an action mixes tensors (an exchange of two)."""
+        return {name: self.move(g, declared, x[name], given) for name, declared in fields}
+
     def linear(self, g: Any) -> Tensor:
         """The matrix by which ``g`` moves vectors, shape ``(*batch, n, n)``."""
         raise ContractError(f"{self} does not move vectors of space; declare a Representation or an Action for this field")

@@ -135,7 +135,8 @@ class S(Group):
             back = torch.argsort(g, dim=-1)
             flat = x.expand(*g.shape[:-1], *x.shape[outer:]).flatten(outer)
             x = back.gather(-1, flat).view(*g.shape[:-1], *x.shape[outer:])
-        return x
+        # a kind that belongs to this group (a representation of S(5)) moves its own axes
+        return x if field.kind.still or getattr(field.kind, "group", None) != self else field.kind.move(self, g, x, given)
 
 
 def _take(x: Tensor, g: Tensor, outer: int, axis: int) -> Tensor:

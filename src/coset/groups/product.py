@@ -90,6 +90,11 @@ class Product(Group):
             x = part.move(element, field, x, given)
         return x
 
+    def move_all(self, g: Elements, fields, x, given):
+        for part, element in zip(self.parts, g.parts, strict=True):
+            x = part.move_all(element, fields, x, given)
+        return dict(x)
+
 
 def _generators_side_by_side(groups: Sequence[Group], dtype: Any, device: Any) -> Elements:
     own = [p.generators(dtype=dtype, device=device) for p in groups]

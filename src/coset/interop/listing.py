@@ -61,9 +61,8 @@ def methods() -> list[Entry]:
 def models() -> list[Entry]:
     """Models (modules with a ``forward``) and what they promise."""
     return [
-        Entry(_signature(node), _summary(node), place, _contracts(node, constants))
+        Entry(_signature(node), _summary(node), place, _promises(node, tree))
         for place, tree in _modules("models")
-        for constants in [_constants(tree)]
         for node in tree.body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and _defines(node, "forward")
     ]
@@ -71,10 +70,7 @@ def models() -> list[Entry]:
 
 def tasks() -> list[Entry]:
     """Comparisons that can be run, and the symmetries that are true of their problems."""
-    return [
-        Entry(place.rpartition(".")[2], _summary(tree), place, _contracts(tree, _constants(tree)))
-        for place, tree in _modules("tasks")
-    ]
+    return [Entry(place.rpartition(".")[2], _summary(tree), place, _promises(tree, tree)) for place, tree in _modules("tasks")]
 
 
 LISTS: dict[str, Callable[[], list[Entry]]] = {
@@ -160,17 +156,25 @@ def _defines(node: ast.ClassDef, method: str) -> bool:
 
 def _summary(node: ast.Module | Definition) -> str:
     """The first sentence of a docstring, on one line, without markup."""
-    text = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+    return _sentence((ast.get_docstring(node) or "").split("\n\n")[0]).rstrip(":;")
+
+
+def _promises(node: ast.Module | ast.ClassDef, tree: ast.Module) -> tuple[str, ...]:
+    """What a docstring says after ``Contract:``; without such words, every ``Contract(...)`` that stands in the source."""
+    for place in (node, tree):
+        text = ast.get_docstring(place) or ""
+        if found := re.search(r"\bContracts?: ", text):
+            return (_sentence(text[found.end() :]),)
+    return _contracts(node, _constants(tree))
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
     for i, letter in enumerate(text):
-        if (
-            letter == "."
-            and text[i + 1 : i + 2] in ("", " ")
-            and text[i - 1 : i] not in (" ", ".")
-            and not text[:i].endswith(("e.g", "i.e", "et al"))
-        ):
+        if letter == "." and text[i + 1 : i + 2] in ("", " ") and text[i - 1 : i] not in (" ", "."):
             text = text[:i]
             break
-    return re.sub(r":(?:class|func|meth|mod):`~?([^`]*)`", r"\1", text).replace("`", "").rstrip(":;")
+    return re.sub(r":(?:class|func|meth|mod):`~?([^`]*)`", r"\1", text).replace("`", "")
 
 
 def _signature(node: Definition) -> str:
@@ -202,10 +206,11 @@ def _arguments(node: ast.FunctionDef) -> list[str]:
 def _words(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Word and class of every entry of a module-level mapping ``WORDS``."""
     for node in tree.body:
-        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(target, ast.Name) and target.id == "WORDS" and isinstance(getattr(node, "value", None), ast.Dict):
-            table: ast.Dict = node.value  # type: ignore[union-attr, assignment]
-            for key, value in zip(table.keys, table.values, strict=True):
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(node.value, ast.Dict):
+            continue
+        target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+        if isinstance(target, ast.Name) and target.id == "WORDS":
+            for key, value in zip(node.value.keys, node.value.values, strict=True):
                 if isinstance(key, ast.Constant) and isinstance(value, ast.Call):
                     yield str(key.value), _name(value.func)
 

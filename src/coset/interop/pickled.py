@@ -71,7 +71,7 @@ class Pickled:
 
 def _send(stream: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # names are not known to the stub
     stream.write(struct.pack(">Q", buffer.tell()) + buffer.getvalue())
     stream.flush()
 

@@ -30,7 +30,8 @@ class EquivariantLinear(nn.Module):
         blocks = block_bases(rep_in, rep_out)
         if not blocks and not zero:
             raise ContractError(
-                f"EquivariantLinear: the only equivariant map from {rep_in!r} to {rep_out!r} is zero; add a tensor product first"
+                f"EquivariantLinear: the only equivariant map from {rep_in!r} to {rep_out!r} is zero; "
+                f"add a tensor product first"
             )
         columns, rows = places(rep_in), places(rep_out)
         self.shape = (rep_out.dim, rep_in.dim)

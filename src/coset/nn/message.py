@@ -59,7 +59,7 @@ class MessagePassing(nn.Module):
         self.update = update or mlp(2 * hidden, hidden, hidden)
         self.shift = mlp(hidden, hidden, 1) if move else None
         if self.shift is not None:
-            nn.init.xavier_uniform_(self.shift[-1].weight, gain=1e-3)  # positions start almost at rest
+            nn.init.xavier_uniform_(next(self.shift[-1].parameters()), gain=1e-3)  # positions start almost at rest
         self.gain = mlp(hidden, hidden, 1) if velocity and move else None
         self.contracts = self._contracts(space)
 
@@ -79,7 +79,9 @@ class MessagePassing(nn.Module):
         if (v is None) is self.velocity:
             raise InputError(f"MessagePassing: velocity={self.velocity}, but v is {'missing' if v is None else 'given'}")
         if (edge_attr is None) is (self.edge_features > 0):
-            raise InputError(f"MessagePassing: expects {self.edge_features} edge features, edge_attr is {edge_attr is not None}")
+            raise InputError(
+                f"MessagePassing: expects {self.edge_features} edge features, edge_attr is {edge_attr is not None}"
+            )
         source, target = edge_index
         d = x[target] - x[source]
         square = d.square().sum(-1, keepdim=True)

@@ -28,7 +28,9 @@ class BlurPool(nn.Module):
     ``field`` and ``group`` say what is pooled, for the contract. The grid must have even sides (InputError).
     """
 
-    def __init__(self, field: Field | str = "image", group: Group | None = None, *, width: float = 1.0, kernel: int = 6) -> None:
+    def __init__(
+        self, field: Field | str = "image", group: Group | None = None, *, width: float = 1.0, kernel: int = 6
+    ) -> None:
         super().__init__()
         if kernel % 2 or kernel < 2 or not width > 0:
             raise InputError(f"BlurPool: an even kernel and a positive width, got {kernel} and {width}")
@@ -39,7 +41,9 @@ class BlurPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., H, W) to (..., H / 2, W / 2)."""
         if x.shape[-1] % 2 or x.shape[-2] % 2:
-            raise InputError(f"BlurPool: even height and width keep quarter turns exact, got {tuple(x.shape[-2:])}; pad the input")
+            raise InputError(
+                f"BlurPool: even height and width keep quarter turns exact, got {tuple(x.shape[-2:])}; pad the input"
+            )
         kernel = self.kernel.like(x)
         # one filter per channel: as a batch of one-channel images the backward pass is thirty times slower on a CPU
         flat = x.reshape(len(x) if x.ndim > 3 else 1, -1, *x.shape[-2:])

@@ -26,7 +26,8 @@ class Sequential(nn.Sequential):
     def _chain(layers: tuple[nn.Module, ...]) -> tuple[Contract, ...]:
         chains = contracts_of(layers[0])
         for place, layer in enumerate(layers[1:], start=1):
-            joined, errors = [], []
+            joined: list[Contract] = []
+            errors: list[ContractError] = []
             for before in chains:
                 for after in contracts_of(layer):
                     try:
@@ -35,6 +36,8 @@ class Sequential(nn.Sequential):
                         # of several misfits the one under the same group says what is wrong with the fields
                         errors.insert(0 if before.group == after.group else len(errors), error)
             if not joined:
-                raise ContractError(f"Sequential: layer {place} ({type(layer).__name__}) does not follow: {errors[0]}") from errors[0]
+                raise ContractError(
+                    f"Sequential: layer {place} ({type(layer).__name__}) does not follow: {errors[0]}"
+                ) from errors[0]
             chains = tuple(joined)
         return chains

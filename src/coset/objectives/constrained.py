@@ -74,7 +74,7 @@ class Constrained(nn.Module):
     """
 
     def __init__(
-        self, base: Any, space: Any, eps: Any, *, M: int = 2, eta: float = 1e-4, gamma: float = 1.0, cap: float = 1e3,  # noqa: N803
+        self, base: Any, space: Any, eps: Any, *, M: int = 2, eta: float = 1e-4, gamma: float = 1.0, cap: float = 1e3,
         sample: bool = False, temper: float = 1.0, clip: float = math.inf, seed: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -185,8 +185,8 @@ class Constrained(nn.Module):
             failing = self.counts(j)[2]
             worst = [f"{self.spaces[j].labels[i]} (loss {failing[i]:.3g})" for i in failing.topk(min(3, len(failing))).indices]
             raise InputError(
-                f"constraint {self.spaces[j].name}: gamma {float(self.gamma[j]):.3g} passed the cap {self.cap:g}, so a loss of at "
-                f"most {self.eps[j]:g} is infeasible; raise eps or leave out what fails most: {', '.join(worst)}"
+                f"constraint {self.spaces[j].name}: gamma {float(self.gamma[j]):.3g} passed the cap {self.cap:g}, so a loss of "
+                f"at most {self.eps[j]:g} is infeasible; raise eps or leave out what fails most: {', '.join(worst)}"
             )
 
 
@@ -198,7 +198,9 @@ def _check(base: Any, spaces: tuple, eps: tuple, proposals: int, eta: float, gam
     if proposals < 1:
         raise InputError(f"Constrained: M is a number of proposals >= 1, got {proposals}")
     if not (0 <= eta < math.inf and 0 <= gamma <= cap and temper > 0):
-        raise InputError(f"Constrained: eta >= 0, 0 <= gamma <= cap, temper > 0; got eta {eta}, gamma {gamma}, cap {cap}, temper {temper}")
+        raise InputError(
+            f"Constrained: eta >= 0, 0 <= gamma <= cap, temper > 0; got eta {eta}, gamma {gamma}, cap {cap}, temper {temper}"
+        )
     if not (hasattr(base, "predictions") and hasattr(base, "losses")):
         raise InputError(
             f"Constrained: {type(base).__name__} has no per-sample losses; use Supervised(loss) with a loss of reduction "

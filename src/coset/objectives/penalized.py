@@ -135,7 +135,7 @@ class Penalized(nn.Module):
     initial: Tensor
     schedule: Tensor
 
-    def __init__(self, base: Any, *penalties: Any, tuner: Fixed | Once | Dual = Fixed(), seed: int | None = None) -> None:  # noqa: B008
+    def __init__(self, base: Any, *penalties: Any, tuner: Fixed | Once | Dual = Fixed(), seed: int | None = None) -> None:
         super().__init__()
         if not penalties:
             raise InputError("Penalized: expected at least one penalty (an empty list of groups regularises nothing)")

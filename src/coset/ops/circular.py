@@ -142,7 +142,13 @@ def _power(z: Tensor, m: int) -> Tensor:
 
 
 def circular_basis(
-    kind: str, order: int, size: int, *, subpixels: int = 1, angular: int | None = None, indices: tuple[tuple[int, int], ...] = ()
+    kind: str,
+    order: int,
+    size: int,
+    *,
+    subpixels: int = 1,
+    angular: int | None = None,
+    indices: tuple[tuple[int, int], ...] = (),
 ) -> CircularBasis:
     """The functions of ``kind`` up to ``order`` on a ``size`` x ``size`` grid, zero outside the disc; complex128.
 
@@ -169,12 +175,11 @@ def factorial_radial(kind: str, p: int, q: int, r: Tensor) -> Tensor:
     f, q = math.factorial, abs(q)
     if kind == "zernike":
         terms = [
-            (p - 2 * k, (-1) ** k * f(p - k) // (f(k) * f((p + q) // 2 - k) * f((p - q) // 2 - k))) for k in range((p - q) // 2 + 1)
+            (p - 2 * k, (-1) ** k * f(p - k) // (f(k) * f((p + q) // 2 - k) * f((p - q) // 2 - k)))
+            for k in range((p - q) // 2 + 1)
         ]
     elif kind == "pseudo-zernike":
-        terms = [
-            (p - k, (-1) ** k * f(2 * p + 1 - k) // (f(k) * f(p + q + 1 - k) * f(p - q - k))) for k in range(p - q + 1)
-        ]
+        terms = [(p - k, (-1) ** k * f(2 * p + 1 - k) // (f(k) * f(p + q + 1 - k) * f(p - q - k))) for k in range(p - q + 1)]
     elif kind == "fourier-mellin":
         terms = [(k, (-1) ** (p + k) * f(p + k + 1) // (f(p - k) * f(k) * f(k + 1))) for k in range(p + 1)]
     else:

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,8 @@ def write_report(folder: str | Path) -> Path:
     table = rows(run.results)
     page = environment.get_template("report.html.j2").render(
         task=run.task,
-        title=run.task.get("title") or run.results[0].task,
+        title=(run.task.get("description") or [run.task.get("title") or run.results[0].task])[0],
+        description=[_prose(paragraph) for paragraph in run.task.get("description", [])[1:]],
         name=run.results[0].task,
         size=run.results[0].size,
         seeds=sorted({result.seed for result in run.results}),
@@ -81,6 +83,11 @@ def write_report(folder: str | Path) -> Path:
     path = run.folder / "report.html"
     write_atomically(path, page)
     return path
+
+
+def _prose(text: str) -> str:
+    """A docstring's paragraph without the marks of its language."""
+    return re.sub(r":[a-z]+:`([^`]*)`", r"\1", text).replace("``", "")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -181,12 +188,13 @@ def _tradeoff(run: Run, table: Sequence[Row], colors: dict[str, str]) -> dict[st
     points = [
         {
             "name": row.method,
+            "number": place,
             "x": max(row.after[contract].mean, 1e-17),
             "y": row.metrics[headline].mean,
             "spread": row.metrics[headline].deviation,
             "color": colors[row.method],
         }
-        for row in table
+        for place, row in enumerate(table, 1)
         if headline in row.metrics and contract in row.after and not math.isnan(row.after[contract].mean)
     ]
     return {"x": f"relative equivariance error, {contract}", "y": label(headline), "points": points} if points else None

@@ -26,8 +26,7 @@ from coset.reps.induced import RegularAxis
 class Exchange(FiniteGroup):
     """Order two: element 1 puts the input ``b`` in the place of ``a`` and ``a`` in the place of ``b``.
 
-    The two are told by the tensor itself, which :meth:`move` looks up in ``given``; so it acts on inputs as they came (or
-    with leading axes added), not on copies, and comes first in a product. All other fields stay.
+    Outputs called ``a`` and ``b`` are swapped too. All other fields stay, or move by a rule of their own.
     """
 
     a: str
@@ -59,15 +58,18 @@ class Exchange(FiniteGroup):
         return self
 
     def move(self, g: Tensor, field: Any, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+        """A field alone: its own kind's rule (``regular(2)`` is swapped), or nothing."""
         if isinstance(field.kind, (Action, RegularAxis)):
             return field.kind.move(self, g, x, given)
-        for name, other in ((self.a, self.b), (self.b, self.a)):
-            if name in given and _same(x, given[name]):
-                partner = given[other].view((*[1] * (x.ndim - given[other].ndim), *given[other].shape))
-                return torch.where(g.to(x.device).view((*g.shape, *[1] * (x.ndim - g.ndim))) == 1, partner, x)
         return x.expand((*g.shape, *x.shape[g.ndim :]))
 
-
-def _same(x: Tensor, y: Tensor) -> bool:
-    """Whether ``x`` is ``y``, or a view of all of it with axes of one added."""
-    return x is y or (x.data_ptr() == y.data_ptr() and x.numel() == y.numel() and x.squeeze().shape == y.squeeze().shape)
+    def move_all(
+        self, g: Tensor, fields: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The pair swapped where both are declared (inputs, or outputs of the same names), all others by themselves."""
+        out = super().move_all(g, fields, x, given)
+        if {self.a, self.b} <= set(out):
+            first, second = out[self.a], out[self.b]
+            swap = g.to(first.device).view((*g.shape, *[1] * (first.ndim - g.ndim))) == 1
+            out[self.a], out[self.b] = torch.where(swap, second, first), torch.where(swap, first, second)
+        return out

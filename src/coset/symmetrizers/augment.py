@@ -22,7 +22,7 @@ from coset.errors import ContractError, InputError
 from coset.groups.group import Family, FiniteGroup, LieGroup
 from coset.groups.product import Power, Product
 from coset.nn.draws import Draws
-from coset.reps.fields import ANY, Field, Fields
+from coset.reps.fields import Field, Fields
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ class AugmentationSpace:
     def label(self, g: Any) -> Tensor:
         """The index into ``labels`` of every element of a batch."""
         family = self.contract.group
-        if hasattr(family, "labels"):
-            return family.label(g)
+        if (own := getattr(family, "label", None)) is not None:
+            return own(g)
         if isinstance(family, FiniteGroup):
             return g
         if _planar(family):
@@ -248,5 +248,3 @@ def _planar(family: Any) -> bool:
     """Whether elements turn the plane, so that they have an angle."""
     base = getattr(family, "group", family)
     return isinstance(base, LieGroup) and tuple(getattr(base, "element_shape", ())) == (2, 2) and base.compact
-
-

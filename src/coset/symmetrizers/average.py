@@ -22,10 +22,13 @@ from torch import Tensor, nn
 
 from coset.contract import Contract
 from coset.errors import ContractError, InputError
+from coset.groups.finite import C
 from coset.groups.group import Elements, Family, Group
+from coset.groups.matrix import SO
 from coset.groups.permutation import S
 from coset.nn.draws import Draws
 from coset.symmetrizers.members import Members, base
+from coset.symmetrizers.pixels import promises_on_grid
 
 Pool = Literal["outputs", "probabilities"]
 
@@ -153,13 +156,13 @@ class Average(nn.Module):
         self.model, self.contract, self.frame, self.pool = model, contract, frame, pool
         self.config: dict[str, Any] = {"batch": frame.batch, "pool": pool}
         self._plain = replace(contract, view=None)
-        promise = self.promise()
-        self.contracts: tuple[Contract, ...] = (promise, *_inherited(model, promise))
+        *kept, self.promised = self.promises()
+        self.contracts: tuple[Contract, ...] = (*kept, self.promised, *_inherited(model, self.promised))
 
-    def promise(self) -> Contract:
-        """What the wrapped model promises."""
+    def promises(self) -> tuple[Contract, ...]:
+        """What the wrapped model promises; the last one speaks of the whole group."""
         group = self.frame.covers(self.contract)
-        return replace(self.contract, group=group, claim="exact", bound=None, where=self.frame_holds)
+        return promises_on_grid(replace(self.contract, group=group, claim="exact", bound=None, where=self.frame_holds))
 
     def frame_holds(self, x: Any) -> Any:
         """On which members of a sample the promise holds: those with a well-defined frame."""
@@ -269,9 +272,10 @@ class GroupAverage(Average):
         super().__init__(model, contract, WholeGroup(elements, degree=degree, batch=batch), pool=pool)
         self.config |= {"elements": elements, "degree": degree}
 
-    def promise(self) -> Contract:
-        claim: Any = "exact" if self._exact else "approximate"
-        return replace(self.contract, claim=claim, bound=None if self._exact else self.contract.bound)
+    def promises(self) -> tuple[Contract, ...]:
+        if self._exact:
+            return promises_on_grid(replace(self.contract, claim="exact", bound=None))
+        return (_approximate(self.contract),)
 
 
 class OrbitAverage(Average):
@@ -296,20 +300,28 @@ class OrbitAverage(Average):
             raise InputError(f"OrbitAverage: n is a number of elements >= 1, got {n}")
         if not isinstance(group, Group):
             raise ContractError(f"{group} has no grid of elements; sample it by augmentation instead")
-        self._exact = listable(group)
+        self._n = n
         super().__init__(model, contract, WholeGroup(group.grid(n), batch=batch), pool=pool)
         self.through = through
         self.config |= {"n": n, "through": through}
 
-    def promise(self) -> Contract:
-        claim: Any = "exact" if self._exact else "approximate"
-        return replace(self.contract, claim=claim, bound=None if self._exact else self.contract.bound)
+    def promises(self) -> tuple[Contract, ...]:
+        whole, exact = base(self.contract.group), replace(self.contract, claim="exact", bound=None)
+        if listable(whole):
+            return promises_on_grid(exact)
+        grid = C(self._n) if whole == SO(2) and self.contract.group == whole else None
+        kept = () if grid is None else promises_on_grid(replace(exact, group=grid))[:1]
+        return (*(one for one in kept if one.claim == "exact"), _approximate(self.contract))
 
     def forward(self, x: Any = None, /, **named: Tensor) -> Any:
         if self.training and not self.through:
             packed = self.contract.inputs.pack(named if x is None else x)
             return self.model(packed[""]) if self.contract.inputs.unnamed else self.model(**packed)
         return super().forward(x, **named)
+
+
+def _approximate(contract: Contract) -> Contract:
+    return replace(contract, claim="approximate", bound=contract.bound if contract.claim == "approximate" else None)
 
 
 def listable(group: Family) -> bool:

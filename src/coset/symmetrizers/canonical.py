@@ -204,7 +204,8 @@ class Canonicalize(Average):
 
     def canonical(self, x: Any) -> tuple[Any, Any]:
         """What the model sees of ``x``, and the element that leads back."""
-        return self.canonicalizer(x, self.contract)
+        chosen: Canonicalizer = self.__dict__["canonicalizer"]
+        return chosen(x, self.contract)
 
     @property
     def seen(self) -> Seen:

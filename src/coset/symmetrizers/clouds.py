@@ -37,7 +37,7 @@ def read_cloud(
     name = source.of if source.of is not None else spatial(contract.inputs)
     declared = contract.inputs.of(name) if name is not None else None
     kind = None if declared is None else declared.kind
-    if declared is None or not (isinstance(kind, (Position, Image)) or kind == Tensorial(1)):
+    if name is None or declared is None or not (isinstance(kind, (Position, Image)) or kind == Tensorial(1)):
         raise ContractError(f"principal axes are read from positions, vectors or images; the inputs are {contract.inputs}")
     value = x[name].detach() if detach else x[name]
     found = members.axis(declared, tuple(value.shape))

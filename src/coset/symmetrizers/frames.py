@@ -156,13 +156,14 @@ def frame_for(contract: Contract, *, policy: Policy = "warn", batch: str | None 
 
     Raises ContractError, naming what there is, for any other group.
     """
-    if spatial(contract.inputs) is not None:
-        frame = PCAFrame(policy=policy, batch=batch, seed=seed)
-        frame.geometry(contract)
-        return frame
     if isinstance(base(contract.group), S):
-        return SortFrame(seed=seed, batch=batch)
-    raise ContractError(f"no frame is known for {contract.group} on {contract.inputs}; average over a finite group instead")
+        frame: Frame = SortFrame(seed=seed, batch=batch)
+    elif spatial(contract.inputs) is not None:
+        frame = PCAFrame(policy=policy, batch=batch, seed=seed)
+    else:
+        raise ContractError(f"no frame is known for {contract.group} on {contract.inputs}; average over a finite group instead")
+    frame.covers(contract)
+    return frame
 
 
 class FrameAverage(Average):

@@ -42,7 +42,9 @@ class ImageOps(Family):
 
     def __post_init__(self) -> None:
         if not self.operations or (bad := [name for name in self.operations if name not in OPERATIONS]):
-            raise InputError(f"ImageOps: unknown operation {bad[0] if self.operations else ''!r} (known: {', '.join(OPERATIONS)})")
+            raise InputError(
+                f"ImageOps: unknown operation {bad[0] if self.operations else ''!r} (known: {', '.join(OPERATIONS)})"
+            )
 
     def __str__(self) -> str:
         return f"{len(self.operations)} image operations{', wide' if self.wide else ''}"

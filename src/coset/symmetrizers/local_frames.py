@@ -73,7 +73,7 @@ class LocalFrameAverage(nn.Module):
         inner = replace(contract, inputs=inputs, outputs=Fields({n: _patch(d, "P") for n, d in contract.outputs}), view=None)
         self.average = FrameAverage(model, inner, frame=frame, policy=policy)
         self.contract = contract
-        group = self.average.contracts[0].group
+        group = self.average.promised.group
         self.contracts = (replace(contract, group=group, claim="exact", bound=None, where=self.frame_holds),)
 
     @property

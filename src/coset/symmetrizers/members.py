@@ -58,10 +58,10 @@ class Members:
 
     def foldable(self, fields: Fields) -> bool:
         """Whether copies of these fields can be told apart when they stand side by side in one sample."""
+        axes = [(declared, declared.axis()) for _, declared in fields]
         return self.index is not None and all(
-            declared.axis() is not None
-            and (declared.ragged or self.index == ANY or declared.index[declared.axis()] in self.linked)
-            for _, declared in fields
+            axis is not None and (declared.ragged or self.index == ANY or declared.index[axis] in self.linked)
+            for declared, axis in axes
         )
 
     def axis(self, field: Field, shape: tuple[int, ...]) -> tuple[int, Tensor | None] | None:

@@ -78,11 +78,13 @@ class Projection(nn.Module):
     @property
     def codimension(self) -> int:
         """How many directions the penalty pulls in."""
-        kept = [count // width * getattr(self, n).trace().item() for (count, width), n in zip(self.sizes, self.names, strict=True)]
+        kept = [
+            count // width * getattr(self, n).trace().item() for (count, width), n in zip(self.sizes, self.names, strict=True)
+        ]
         return round(len(self.order) - sum(kept))
 
 
-def soft_layers(model: nn.Module) -> list[nn.Module]:
+def soft_layers(model: nn.Module) -> list[Any]:
     """The layers that declare their representations: ``reps(group) -> (rep_in, rep_out)``, ``weight`` and ``bias``.
 
     Raises InputError for a model without any: use :class:`OutputRegularizer` for it.
@@ -90,19 +92,20 @@ def soft_layers(model: nn.Module) -> list[nn.Module]:
     found = [module for module in model.modules() if callable(getattr(module, "reps", None)) and hasattr(module, "weight")]
     if not found:
         raise InputError(
-            f"{type(model).__name__} has no layer with declared representations; regularise its output instead (OutputRegularizer)"
+            f"{type(model).__name__} has no layer with declared representations; regularise its output instead "
+            f"(OutputRegularizer)"
         )
     return found
 
 
-def projections(layer: nn.Module, group: Group, *, rule: Rule | None = None) -> tuple[Projection, Projection | None]:
+def projections(layer: Any, group: Group, *, rule: Rule | None = None) -> tuple[Projection, Projection | None]:
     """The projections of a soft layer's weight and bias; ContractError when the group's representations do not fit it."""
-    rep_in, rep_out = layer.reps(group)  # type: ignore[operator]
-    shape = tuple(layer.weight.shape)  # type: ignore[union-attr]
+    rep_in, rep_out = layer.reps(group)
+    shape = tuple(layer.weight.shape)
     if (rep_out.dim, rep_in.dim) != shape:
         raise ContractError(
-            f"{group}: the layer's weight is {shape}, its representations have sizes {(rep_out.dim, rep_in.dim)}; all candidate "
-            f"groups must act on the same features"
+            f"{group}: the layer's weight is {shape}, its representations have sizes {(rep_out.dim, rep_in.dim)}; all "
+            f"candidate groups must act on the same features"
         )
     bias = None if layer.bias is None else Projection(Trivial(rep_out.group), rep_out, rule=rule)
     return Projection(rep_in, rep_out, rule=rule), bias
@@ -128,9 +131,10 @@ class WeightRegularizer:
         for layer in soft_layers(model):
             if layer not in self._known:
                 self._known[layer] = projections(layer, self.group, rule=self.rule)
-            weight, bias = (None if p is None else p.to(layer.weight.device) for p in self._known[layer])  # type: ignore[union-attr]
-            distance = weight.distance(layer.weight) + (0 if bias is None else bias.distance(layer.bias))
-            out.append((distance, weight.codimension + (0 if bias is None else bias.codimension)))
+            weight, bias = self._known[layer]
+            parts = [(weight, layer.weight)] + ([] if bias is None else [(bias, layer.bias)])
+            total = sum((p.to(w.device).distance(w) for p, w in parts), start=layer.weight.new_zeros(()))
+            out.append((total, sum(p.codimension for p, _ in parts)))
         return out
 
 
@@ -185,7 +189,10 @@ def functional_error(f: Callable[..., Any], contract: Contract, x: Any, *, sampl
         for i in range(samples):
             gap, want = contract.compare(f, x, drawn[i])
             top = sum(gap[n].double().flatten(1).square().sum(1) for n in gap)
-            sizes = [sum(v.double().flatten(1).square().sum(1) for v in ys) for ys in ([gap[n] + want[n] for n in gap], want.values())]
+            sizes = [
+                sum(v.double().flatten(1).square().sum(1) for v in ys)
+                for ys in ([gap[n] + want[n] for n in gap], want.values())
+            ]
             bottom = sizes[0].sqrt() + sizes[1].sqrt()  # type: ignore[union-attr]
             total += (torch.where(bottom > 0, top.sqrt() / bottom, bottom)).mean().item()  # type: ignore[union-attr]
     return total / samples

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from coset.contract import Contract
 from coset.errors import ContractError, InputError
+from coset.groups.group import Family
 from coset.groups.permutation import S
 from coset.symmetrizers.average import Frame
 from coset.symmetrizers.members import base
@@ -48,10 +49,7 @@ class SortFrame(Frame):
         self.samples, self.decimals, self.seed = samples, decimals, seed
 
     def acting(self, contract, x) -> S:
-        group = base(contract.group)
-        if not (isinstance(group, S) and isinstance(group.index, str)):
-            raise ContractError(f"a sort frame is for permutations of an index, such as S('N'); the group is {group}")
-        return replace(group, within=None).bind(contract.inputs, x)
+        return replace(_letters(contract), within=None).bind(contract.inputs, x)
 
     def regular(self, x, contract):
         graphs, _, batched = self._graphs(x, contract)
@@ -75,8 +73,8 @@ class SortFrame(Frame):
             many = max(map(len, lists))
             self.seen.tied += sum(many % len(rows) > 0 for rows in lists)
         places = [torch.nonzero(owner == b).squeeze(-1) for b in range(len(lists))]
-        order = [torch.cat([at[rows[i % len(rows)]] for at, rows in zip(places, lists, strict=True)]) for i in range(many)]
-        return torch.argsort(torch.stack(order), -1).to(device), torch.full(
+        orders = [torch.cat([at[rows[i % len(rows)]] for at, rows in zip(places, lists, strict=True)]) for i in range(many)]
+        return torch.argsort(torch.stack(orders), -1).to(device), torch.full(
             (many,), 1 / many, dtype=torch.float64, device=device
         )
 
@@ -126,15 +124,34 @@ class SortFrame(Frame):
                     return [Graph(adjacency, features, mask)], None, False
                 masks = [None] * len(adjacency) if mask is None else list(mask)
                 return [Graph(*each) for each in zip(adjacency, features, masks, strict=True)], None, True
-        raise ContractError(
-            f"a sort frame needs an adjacency '{group.index} x {group.index} x scalar' or edges '2 x E -> {group.index}'; "
-            f"the inputs are {contract.inputs}"
+        raise self._no_graph(contract)
+
+    def covers(self, contract: Contract) -> Family:
+        group = _letters(contract)
+        if not any(
+            (d.target == group.index and d.index[0] == "2") or (d.index[-2:] == (group.index,) * 2 and d.still)
+            for _, d in contract.inputs
+        ):
+            raise self._no_graph(contract)
+        return contract.group
+
+    @staticmethod
+    def _no_graph(contract: Contract) -> ContractError:
+        return ContractError(
+            f"a sort frame needs an adjacency 'N x N x scalar' or edges '2 x E -> N'; the inputs are {contract.inputs}"
         )
+
+
+def _letters(contract: Contract) -> S:
+    group = base(contract.group)
+    if not (isinstance(group, S) and isinstance(group.index, str)):
+        raise ContractError(f"a sort frame is for permutations of an index, such as S('N'); the group is {group}")
+    return group
 
 
 def _node_features(named: Mapping[str, Tensor], contract: Contract, index: Any) -> tuple[Tensor, Tensor | None]:
     """Scalars that nodes bring along, ``(..., n, k)``, and their mask."""
-    found, mask, lead = [], None, ()
+    found, mask, lead = [], None, torch.Size()
     for name, declared in contract.inputs:
         if declared.target is not None or not declared.still or declared.ragged or index not in declared.index:
             continue

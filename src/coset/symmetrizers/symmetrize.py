@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from coset.contract import Contract, attach, evaluating
+from coset.contract import Contract, attach, contracts_of, evaluating
 from coset.errors import ContractError, InputError
 from coset.groups.group import Group
 from coset.nn.draws import Draws
@@ -90,7 +90,7 @@ def symmetrize(
         out = _trained(model, contract, how, _data(data, contract), train, recipe, objective, strength, size, seed)
     else:
         out = _wrapped(model, contract, how, elements, seed)
-    promised = out.contracts[0]
+    promised: Contract = out.promised if isinstance(out, Average) else contracts_of(out)[-1]
     after = None if audited is None else measured(out, promised, audited, seed=seed)
     out.bought = Bought(  # type: ignore[assignment]
         how, str(promised.group), promised.claim, _passes(out), how in ("augment", "regularize"), _note(out, how), before, after

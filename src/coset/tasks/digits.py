@@ -38,6 +38,7 @@ from coset.symmetrizers.regularize import OutputRegularizer
 from coset.task import Data, Method, Recipe, Stage, Task
 
 ANGLES = 72
+PICTURES = 40  #: test images that the report can show
 
 turns = digits_contract(SO(2))
 quarter_turns = digits_contract(C(4))
@@ -138,7 +139,9 @@ def orbit(model: Any, data: Data) -> OrbitResult:
     """Probability of the true class along the orbit, 72 angles, of the first ``info["orbit"]`` test images."""
     count = data.info["orbit"]
     x, y = data.test["x"][:count], data.test["y"][:count]
-    return orbits(model, x, turns, elements=SO(2).grid(ANGLES), metric="probability", truth=y)
+    found = orbits(model, x, turns, elements=SO(2).grid(ANGLES), metric="probability", truth=y, keep=False)
+    found.pictures = data.test["upright"][:PICTURES, 0].clamp(0, 1).numpy()
+    return found
 
 
 evaluated = Once(orbit)

@@ -40,7 +40,7 @@ def data(request: Request, *, axis: str = "z") -> Data:
     scale = float(parts[0]["y"].std())
     parts = [{**part, "y": part["y"] / scale} for part in parts]
     seen = {name: parts[1][name][:64] for name in ("mass", "pos")}
-    return Data(*parts, audit=seen, info={"axis": axis, "scale": scale, "bodies": parts[0]["mass"].shape[1]})
+    return Data(parts[0], parts[1], audit=seen, info={"axis": axis, "scale": scale, "bodies": parts[0]["mass"].shape[1]})
 
 
 # ---------------------------------------------------------------------- metrics
@@ -108,8 +108,8 @@ methods = (
            note="What is true, told beforehand."),
     Method("PER", soft, (PENALIZED,), axes={"symmetry": "soft"}, source="kim2023",
            note="Told three candidates, it keeps the strength of the true one: read strength and error of each axis."),
-    Method("PER, then imposed", soft, (PENALIZED, Stage(prepare=impose_found(CANDIDATES))), axes={"symmetry": "soft, then exact"},
-           source="kim2023", note="The axis found is imposed exactly, and training goes on without penalties."),
+    Method("PER, then imposed", soft, (PENALIZED, Stage(prepare=impose_found(CANDIDATES))),
+           axes={"symmetry": "soft, then exact"}, source="kim2023", note="The axis found is imposed exactly, and training goes on without penalties."),
 )  # fmt: skip
 
 _recipe = Recipe(epochs=400, batch=200, lr=2e-3, optimizer="adam", schedule="cosine", weight_decay=0.0)

@@ -82,12 +82,16 @@ task = Task(
         Method(
             name,
             partial(p4, head, order, hidden),
-            axes={"model": "P4 CNN", "head": name},
+            axes=(("model", "P4 CNN"), ("head", name)),
             source="cohen2016" if head == "pool" else "singh2022",
             note=NOTES[name],
         )
         for name, (head, order, hidden) in HEADS.items()
     ),
-    recipe={"smoke": Recipe(epochs=2, optimizer="adam"), "cpu": Recipe(epochs=40, optimizer="adam"), "full": Recipe(epochs=40, optimizer="adam")},
+    recipe={
+        "smoke": Recipe(epochs=2, optimizer="adam"),
+        "cpu": Recipe(epochs=40, optimizer="adam"),
+        "full": Recipe(epochs=40, optimizer="adam"),
+    },
     lower_is_better=True,
 )

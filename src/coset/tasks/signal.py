@@ -41,7 +41,9 @@ def data(request: Request, problem: Signal = PROBLEM, *, samples: int = max(SAMP
     valid = problem.draw(VALID, generator=generator)
     test = problem.draw(TESTS[request.size], generator=torch.Generator().manual_seed(0))
     floor = error_of(problem.detector(test["x"]), test["y"])
-    return Data(train, test, valid=valid, audit=test["x"][:64], info={"patches": problem.patches, "size": problem.size, "floor": floor})
+    return Data(
+        train, test, valid=valid, audit=test["x"][:64], info={"patches": problem.patches, "size": problem.size, "floor": floor}
+    )
 
 
 def error_of(score: Tensor, y: Tensor) -> float:

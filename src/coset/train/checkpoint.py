@@ -81,7 +81,7 @@ def load_model(path: str | Path, *, target: Any = None, trust_pickle: bool = Fal
     foreign = target() if callable(target) and not isinstance(target, nn.Module) else target
     if path.suffix in PICKLES:
         return _from_pickle(path, foreign, trust_pickle)
-    folder = path if path.is_dir() else path.parent
+    folder = path.parent if path.name in ("model.json", "model.safetensors") else path
     about = read_description(folder)
     file = folder / "model.safetensors"
     if not file.is_file():

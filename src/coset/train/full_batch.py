@@ -32,7 +32,8 @@ def full_batch(model: nn.Module, objective: Any, data: Data, recipe: Recipe, run
     if recipe.patience and data.valid is None:
         raise InputError("recipe: patience needs data.valid, which this task does not give")
     objective = copy.deepcopy(objective)
-    best, since, kept = float("inf"), 0, {}
+    kept: dict[str, Any] = {}
+    best, since = float("inf"), 0
     with seeded(run.seed):
         optimizer = make_optimizer(recipe, [{"params": [p for p in model.parameters() if p.requires_grad], "lr": recipe.lr}])
         schedule = make_schedule(recipe, optimizer, recipe.epochs)

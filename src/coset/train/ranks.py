@@ -102,19 +102,15 @@ class GlobalBatchNorm(TorchFunctionMode):
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over processes; each one's value enters all their losses, so its gradient is the sum of theirs."""
+    """Sum over processes; each one's value enters all their losses, so its gradient is the sum of theirs, and so on."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, group: Any) -> Tensor:
         ctx.group = group
-        return _reduced(value, group)
+        out = value.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(out, group=group)
+        return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _reduced(gradient, ctx.group), None
-
-
-def _reduced(value: Tensor, group: Any) -> Tensor:
-    out = value.detach().clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(out, group=group)
-    return out
+        return _Sum.apply(gradient, ctx.group), None

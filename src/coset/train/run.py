@@ -121,8 +121,8 @@ def mix(*numbers: int) -> int:
 def seconds(duration: str | float) -> float:
     """``"90"``, ``"90s"``, ``"5m"``, ``"1h30m"`` or a number, in seconds; InputError for anything else or nothing."""
     text = str(duration).strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        found = float(text)
+    if isinstance(duration, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text):
+        found = float(duration)
     else:
         parts = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", text)
         values = parts.groups() if parts else (None,)

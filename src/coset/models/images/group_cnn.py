@@ -30,13 +30,15 @@ from coset.ops.moments import MOMENTS
 from coset.reps.fields import Field
 from coset.reps.image import Image
 
+NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 HEADS = ("spectrum", "pool", *MOMENTS)
 
 
 class GroupCNN(nn.Module):
     """``x`` (B, channels, size, size) to logits (B, classes), invariant under ``group`` (C(n), D(n), or its name).
 
-    ``widths`` are channels per layer, each with ``group.order`` components; ``norm`` is ``batch`` or ``layer`` (of the head's features), ``order`` the order of a moment head.
+    ``widths`` are channels per layer, each with ``group.order`` components; ``norm`` is ``batch`` or ``layer`` (of the head's
+    features), ``order`` the order of a moment head.
     InputError for sizes that cannot be halved, an unknown head, or a head that does not fit the group.
     """
 
@@ -56,18 +58,20 @@ class GroupCNN(nn.Module):
         classes: int = 10,
     ) -> None:
         super().__init__()
-        self.group = parse_group(group) if isinstance(group, str) else group
+        self.group = finite_group(group)
         self.config: dict[str, Any] = {
             "group": str(self.group), "widths": list(widths), "kernel": kernel, "head": head, "order": order, "norm": norm,
             "hidden": hidden, "blur": blur, "size": size, "channels": channels, "classes": classes,
         }  # fmt: skip
         if head not in HEADS:
             raise unknown("head", head, HEADS)
+        if norm not in NORMS:
+            raise unknown("norm", norm, NORMS)
         if size % 2 or not widths:
             raise InputError(f"GroupCNN: an even size and at least one width, got {size} and {widths}")
         self.body = self._body(tuple(widths), kernel, blur, size, channels)
         self.head = _Head(head, order, widths[-1], self.group, size // 2)
-        self.norm = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[norm](self.head.features)
+        self.norm = NORMS[norm](self.head.features)
         self.classify = nn.Sequential(nn.Linear(self.head.features, hidden), nn.ReLU(), nn.Linear(hidden, classes))
         self.contracts = self._contracts(size, channels, classes)
 
@@ -96,6 +100,14 @@ class GroupCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
         return self.classify(self.norm(self.features(x)))
+
+
+def finite_group(group: FiniteGroup | str) -> FiniteGroup:
+    """The group itself or by its name; InputError for one that is not finite."""
+    found = parse_group(group) if isinstance(group, str) else group
+    if not isinstance(found, FiniteGroup):
+        raise InputError(f"GroupCNN: expected C(n) or D(n), got {found}; HarmonicCNN is for SO(2)")
+    return found
 
 
 class _Head(nn.Module):

@@ -16,8 +16,8 @@ from coset.contract import Contract
 from coset.errors import InputError
 from coset.groups.finite import C
 from coset.groups.matrix import SO
-from coset.nn.pool import BlurPool, DiscMask
 from coset.nn.feature_map import harmonic_field
+from coset.nn.pool import BlurPool, DiscMask
 from coset.nn.steerable import HarmonicConv2d, NormNonlinearity2d, frequency_norm, split_frequencies
 from coset.reps.fields import Field
 from coset.reps.image import Image

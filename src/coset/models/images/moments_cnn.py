@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from coset.contract import Contract
 from coset.groups.finite import C, D
-from coset.groups.matrix import O, SO
+from coset.groups.matrix import SO, O
 from coset.nn.constant import Constant
 from coset.ops.moments import check_map, magnitude, moment_basis, phase_pairs, phase_triples, projection, relative_phases
 from coset.reps.fields import Field
@@ -47,7 +47,7 @@ class MomentsNet(nn.Module):
         self.size, self.real, self.imag = size, Constant(weight.real), Constant(weight.imag)
         self.pairs = phase_pairs(basis.indices) if phases else None
         self.triples = phase_triples(basis.indices) if phases else None
-        count = len(basis) + (2 * len(self.pairs) + 2 * len(self.triples) if phases else 0)
+        count = len(basis) + sum(2 * len(found) for found in (self.pairs, self.triples) if found is not None)
         self.classify = nn.Sequential(
             nn.BatchNorm1d(count), nn.Linear(count, hidden), nn.ReLU(), nn.Dropout(dropout),
             nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes),

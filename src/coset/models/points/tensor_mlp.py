@@ -86,7 +86,9 @@ class TensorMLP(nn.Module):
         if symmetry not in ("free", *GROUPS):
             raise unknown("symmetry", symmetry, ("free", *GROUPS))
         if bodies < 1 or layers < 1 or hidden[2] > hidden[1]:
-            raise InputError(f"TensorMLP: bodies and layers >= 1 and no more tensors than vectors, got {bodies}, {layers}, {hidden}")
+            raise InputError(
+                f"TensorMLP: bodies and layers >= 1 and no more tensors than vectors, got {bodies}, {layers}, {hidden}"
+            )
         self.config = {"bodies": bodies, "hidden": tuple(hidden), "layers": layers, "symmetry": symmetry, "start": start}
         self.hidden: Ranks = tuple(hidden)  # type: ignore[assignment]
         gates: Ranks = (hidden[0] + hidden[1] + hidden[2], hidden[1], hidden[2])
@@ -101,7 +103,8 @@ class TensorMLP(nn.Module):
     def contracts(self) -> tuple[Contract, ...]:
         """O(3), learned, while free; the group imposed, exact."""
         name = str(self.config["symmetry"])
-        return (contract(GROUPS["O(3)"]),) if name == "free" else (contract(GROUPS[name], claim="exact"),)
+        group, claim = (GROUPS["O(3)"], "learned") if name == "free" else (GROUPS[name], "exact")
+        return (contract(group, bodies=int(self.config["bodies"]), claim=claim),)  # type: ignore[arg-type, call-overload]
 
     def forward(self, mass: Tensor, pos: Tensor) -> Tensor:
         """The predicted tensor ``(B, 3, 3)``."""
@@ -117,7 +120,7 @@ class TensorMLP(nn.Module):
         return self.last(x).unflatten(-1, (3, 3))
 
 
-def contract(group: Group, *, claim: Claim = "learned", name: str = "") -> Contract:
+def contract(group: Group, *, bodies: int = 5, claim: Claim = "learned", name: str = "") -> Contract:
     """A promise about ``group`` on masses, positions about the origin and the tensor returned."""
-    fields = {"mass": "B x N x scalar", "pos": "B x N x vector"}
+    fields = {"mass": f"B x {bodies} x scalar", "pos": f"B x {bodies} x vector"}
     return Contract(group, fields, "B x tensor(2)", claim, 1e-3 if claim == "broken" else None, name=name)
