@@ -36,6 +36,7 @@ lint: $(VENV)/.dev
 docs-check: $(VENV)/.dev
 	$(PY) -m pytest tests/test_readme.py
 
+WHAT :=
 ifeq (accept,$(firstword $(MAKECMDGOALS)))
 WHAT := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
 .PHONY: $(WHAT)
@@ -43,7 +44,7 @@ $(WHAT): accept
 	@:
 endif
 
-accept: $(VENV)/.dev
+accept: $(if $(WHAT),$(VENV)/.dev)
 	@test -n "$(WHAT)" || { echo "make accept WHAT, one of:" $(basename $(notdir $(sort $(filter-out %/__init__.py,$(wildcard benchmarks/accept/*.py))))); exit 2; }
 	@set -e; for what in $(WHAT); do $(PY) benchmarks/accept/$$what.py --out accept; done
 

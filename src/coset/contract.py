@@ -14,15 +14,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from coset.errors import ContractError, InputError
 from coset.groups.group import Family, Group
-from coset.reps.fields import Fields
+from coset.reps.action import Kind
+from coset.reps.fields import Field, Fields
 
+FieldsLike = str | Kind | Field | Mapping[str, Any] | Fields  #: what Fields is made from
 Claim = Literal["exact", "approximate", "learned", "mean", "law", "broken"]
 #: from strong to weak: what two chained contracts promise together is the weaker of the two
 CLAIMS: tuple[Claim, ...] = ("exact", "approximate", "mean", "law", "learned", "broken")
@@ -46,6 +48,21 @@ class Contract:
     where: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     view: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     name: str = field(default="", kw_only=True)
+
+    if TYPE_CHECKING:  # sides are given as strings or mappings and kept as Fields
+
+        def __init__(
+            self,
+            group: Family,
+            inputs: FieldsLike,
+            outputs: FieldsLike,
+            claim: Claim = ...,
+            bound: float | None = ...,
+            *,
+            where: Callable[[Any], Any] | None = ...,
+            view: Callable[[Any], Any] | None = ...,
+            name: str = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.group, Family):

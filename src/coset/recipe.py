@@ -35,8 +35,8 @@ class Recipe:
 
     def override(self, given: Mapping[str, Any] | Pairs) -> Recipe:
         """A copy with these fields; strings are converted, InputError names the field and the type expected."""
-        kinds = {f.name: type(f.default) for f in fields(self)}
-        values = {}
+        kinds: dict[str, type] = {f.name: type(f.default) for f in fields(self)}
+        values: dict[str, Any] = {}
         for name, value in pairs(given):
             if name not in kinds:
                 raise unknown("recipe field", name, kinds)

@@ -127,7 +127,7 @@ class Finding:
             else:
                 plain[name] = to_json(value)
         stream = io.BytesIO()
-        np.savez_compressed(stream, __json__=np.array(json.dumps(plain)), **arrays)
+        np.savez_compressed(stream, **{**arrays, "__json__": np.array(json.dumps(plain))})  # type: ignore[arg-type]
         write_atomically(path, stream.getvalue())
         return Path(path)
 

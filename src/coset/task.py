@@ -26,7 +26,7 @@ class Stage:
     """One training step of a method."""
 
     objective: Objective | None = None  #: None: the task's
-    recipe: Pairs = ()  #: overrides of the recipe's fields (a mapping is taken and kept as pairs)
+    recipe: Pairs | Mapping[str, Any] = ()  #: overrides of the recipe's fields (a mapping is taken and kept as pairs)
     prepare: Callable[[Any, Data], tuple[Any, Data]] | None = None  #: freeze, wrap, discover and impose, fit statistics
     loop: Callable[..., Any] | None = fit  #: (model, objective, data, recipe, run) -> model; None: nothing to train
 
@@ -41,8 +41,8 @@ class Method:
     name: str
     build: Callable[[Data], Any]  #: sizes and statistics come from the data; may return any callable
     stages: tuple[Stage, ...] = (Stage(),)  #: () for instruments, closed forms, models used as they are
-    axes: Pairs = ()  #: {"model": "cnn", "symmetry": "frames"}: the report pivots on them
-    reference: Pairs = ()  #: the paper's figures, under the metrics' own names
+    axes: Pairs | Mapping[str, Any] = ()  #: {"model": "cnn", "symmetry": "frames"}: the report pivots on them
+    reference: Pairs | Mapping[str, Any] = ()  #: the paper's figures, under the metrics' own names
     source: str = ""  #: key of coset/references.bib; several by comma
     note: str = ""  #: what this row teaches, in one sentence
 

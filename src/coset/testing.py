@@ -93,7 +93,8 @@ def check(model: Callable[..., Any], x: Any = None, contracts: Contract | Sequen
     checked = []
     for contract in promised:
         sample = _sample(contract, x)
-        skipped = [] if contract.claim == "broken" else _plumbing(f, contract, sample, name)
+        start = contract.inputs.pack(contract.bind(sample).origin(contract.inputs.unpack(sample)))  # as the model sees it
+        skipped = [] if contract.claim == "broken" else _plumbing(f, contract, start, name)
         checked += [_judge(f, part, sample, name, ELEMENTS, skipped) for part in contract.factors()]
     return Report(checked)
 
@@ -307,7 +308,7 @@ def _gradients(f: Any, contract: Contract, x: dict[str, Tensor], name: str) -> l
     if not y or not wanted:
         return [f"finite gradients ({contract}): the output has no gradient"]
     weighing = [torch.linspace(0.5, 1.5, value.numel(), dtype=value.dtype).view_as(value) for value in y]
-    total = sum((value * w).sum() for value, w in zip(y, weighing, strict=True))
+    total = torch.stack([(value * w).sum() for value, w in zip(y, weighing, strict=True)]).sum()
     for gradient in torch.autograd.grad(total.real if total.is_complex() else total, wanted, allow_unused=True):
         if gradient is not None and not bool(torch.isfinite(gradient).all()):
             raise Broken(

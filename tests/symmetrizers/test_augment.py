@@ -69,6 +69,7 @@ def test_permutations_move_inside_each_member(generator):
     assert torch.allclose(moved["x"].sum(1), x.sum(1), atol=1e-5)
     assert torch.allclose(moved["x"].sum(2), moved["y"])
     assert not torch.equal(moved["x"], x)
+    assert torch.equal(space.origin({"x": x})["x"], x)
 
 
 def test_graphs_need_an_element_for_each_of_them(generator):

@@ -12,6 +12,7 @@ from coset.groups.euclidean import E, T
 from coset.groups.finite import C, D, Octahedral
 from coset.groups.matrix import SO, O
 from coset.groups.permutation import S
+from coset.reps.exchange import Exchange
 from coset.reps.fields import Field, Fields
 from coset.reps.induced import Regular
 from coset.symmetrizers.average import GroupAverage, OrbitAverage, Subset, WholeGroup
@@ -68,7 +69,7 @@ def test_equivariant_outputs_move_back_and_batch_statistics_see_all_elements_ali
 def test_broken_twin_that_forgets_to_move_the_output_back_is_caught(monkeypatch):
     f = GroupAverage(nn.Conv2d(1, 1, 3, padding=1).double(), Contract(C(4), "image", "image"))
     check(f, drawn(2, 1, 6, 6))
-    monkeypatch.setattr(GroupAverage, "move_back", lambda self, members, group, g, field, y, x: y)
+    monkeypatch.setattr(GroupAverage, "move_back", lambda self, members, group, g, y, x: y)
     with pytest.raises(Broken):
         check(f, drawn(2, 1, 6, 6))
 
@@ -277,3 +278,14 @@ def test_wrappers_are_saved_and_loaded(tmp_path):
     ):
         save_model(tmp_path, f.eval())
         torch.testing.assert_close(load_model(tmp_path, target=network(10, 4, seed=7))(x), f(x))
+
+
+def test_averaging_over_an_exchange_swaps_inputs_and_outputs(generator):
+    contract = Contract(
+        Exchange("a", "b"), {"a": "B x 3 x scalar", "b": "B x 3 x scalar"}, {"a": "B x scalar", "b": "B x scalar"}
+    )
+    a, b = torch.randn(2, 4, 3, generator=generator, dtype=torch.float64)
+    uneven = lambda a, b: {"a": a.sum(-1), "b": (2 * a - b).sum(-1)}  # noqa: E731
+    swap = torch.tensor(1)
+    assert contract.error(uneven, {"a": a, "b": b}, swap) > 1e-2
+    assert contract.error(GroupAverage(uneven, contract), {"a": a, "b": b}, swap) < 1e-12

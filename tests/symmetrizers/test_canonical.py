@@ -247,7 +247,7 @@ def test_broken_twin_that_forgets_to_move_the_output_back_is_caught(monkeypatch)
     contract, x = Contract(SE(3), "B x N x position", "B x N x position"), drawn(3, 6, 3)
     f = Canonicalize(lambda x: x + torch.tanh(x + 0.2), contract)
     check(f, x)
-    monkeypatch.setattr(Canonicalize, "move_back", lambda self, members, group, g, field, y, x: y)
+    monkeypatch.setattr(Canonicalize, "move_back", lambda self, members, group, g, y, x: y)
     with pytest.raises(Broken):
         check(f, x)
 

@@ -265,7 +265,7 @@ def test_broken_twin_that_forgets_to_move_the_output_back_is_caught(monkeypatch)
     contract = Contract(O(3), INPUTS, {"f": "B x N x vector"})
     f = FrameAverage(Net(), contract)
     assert_equivariant(f, f.contracts[0], clouds(count=3), samples=4)
-    monkeypatch.setattr(FrameAverage, "move_back", lambda self, members, group, g, field, y, x: y)
+    monkeypatch.setattr(FrameAverage, "move_back", lambda self, members, group, g, y, x: y)
     with pytest.raises(Broken):
         assert_equivariant(f, f.contracts[0], clouds(count=3), samples=4)
 

@@ -64,6 +64,20 @@ def test_figures_do_not_depend_on_what_ran_before(tmp_path):
     assert task.data is data
 
 
+def test_what_a_stage_prepares_is_seeded_too(tmp_path):
+    def shake(model, data):
+        with torch.no_grad():
+            [p.add_(torch.randn_like(p)) for p in model.parameters()]
+        return model, data
+
+    method = Method("shaken", task.methods[0].build, (Stage(prepare=shake, loop=None), Stage(prepare=shake, loop=None)))
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(figures(run(method, tmp_path / str(seed))[0]))
+    assert found[0] == found[1] != figures(run(method, tmp_path / "other", seed=1)[0])
+
+
 def test_a_model_without_stages_is_judged_once(tmp_path):
     result, _ = run(task.method("closed form"), tmp_path)
     assert result.errors["C(4)"]["before"] == result.errors["C(4)"]["after"] == 0

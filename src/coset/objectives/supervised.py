@@ -7,6 +7,7 @@ invariance-constrained learning weighs and resamples them one by one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,7 +72,10 @@ class Supervised:
         """The batch as the model sees it untransformed, ``e . x``."""
         if self.contract is None:
             return dict(batch)
-        return {**batch, **named(self.contract.origin(sample(self.contract, batch, self.inputs)), self.inputs)}
+        x = sample(self.contract, batch, self.inputs)
+        fields = self.contract.inputs
+        bound = replace(self.contract, group=self.contract.group.bind(fields, fields.pack(x)))
+        return {**batch, **named(bound.origin(x), self.inputs)}
 
     def predict(self, model: Any, batch: Batch) -> Any:
         """The model's output on the inputs of ``batch``."""

@@ -140,7 +140,8 @@ class AugmentationSpace:
     def origin(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The batch at the identity: resampled like its moved copies, untouched for other actions."""
         x = self._inputs(batch)
-        still = self.reference.origin(self.reference.inputs.unpack(x))
+        bound = replace(self.reference, group=self.reference.group.bind(self.reference.inputs, x))
+        still = bound.origin(self.reference.inputs.unpack(x))
         return {**batch, **({self.inputs[0]: still} if self.reference.inputs.unnamed else still)}
 
     def _inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

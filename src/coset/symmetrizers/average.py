@@ -186,19 +186,21 @@ class Average(nn.Module):
         members = self.frame.members(x, self.contract)
         lead = {name: value.unsqueeze(0) for name, value in x.items()}
         back = group.inverse(elements)
-        seen = {name: members.move(group, back, declared, lead[name], x) for name, declared in self.contract.inputs}
+        seen = members.move_all(group, back, self.contract.inputs, lead, x)
         count = group.batch_shape(elements)[0]
         seen = {name: value.expand(count, *value.shape[1:]) for name, value in seen.items()}
         y = self._run(seen, sizes, members, count)
-        out = {}
-        for name, declared in self.contract.outputs:
-            moved = self.move_back(members, group, elements, declared, y[name], x)
-            out[name] = self._pool(moved, members.spread(weights, declared, moved))
-        return out
+        moved = self.move_back(members, group, elements, y, x)
+        return {
+            name: self._pool(moved[name], members.spread(weights, declared, moved[name]))
+            for name, declared in self.contract.outputs
+        }
 
-    def move_back(self, members: Members, group: Group, g: Any, field: Any, y: Tensor, x: Mapping[str, Tensor]) -> Tensor:
+    def move_back(
+        self, members: Members, group: Group, g: Any, y: dict[str, Tensor], x: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
         """``g_i . y_i`` for outputs ``y`` ``(F, ...)`` of the moved inputs."""
-        return members.move(group, g, field, y, x)
+        return members.move_all(group, g, self.contract.outputs, y, x)
 
     def _run(self, x: dict[str, Tensor], sizes: Mapping[str, int], members: Members, count: int) -> dict[str, Tensor]:
         """The model on ``count`` copies: side by side in one pass, or one after the other where no batch tells them apart."""

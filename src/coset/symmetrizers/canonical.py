@@ -130,10 +130,8 @@ class Canonicalizer(nn.Module):
             best = weights.view(len(weights), -1).expand(-1, count).argmax(0)
             chosen = elements[best.unsqueeze(0), torch.arange(count, device=best.device)]
         back = group.inverse(chosen)
-        moved = {
-            name: members.move(group, back, declared, packed[name].unsqueeze(0), packed)[0]
-            for name, declared in contract.inputs
-        }
+        lead = {name: value.unsqueeze(0) for name, value in packed.items()}
+        moved = {n: value[0] for n, value in members.move_all(group, back, contract.inputs, lead, packed).items()}
         lone = members.index is None and len(group.batch_shape(chosen)) == 2
         return contract.inputs.unpack(moved), chosen[0, 0] if lone else chosen[0]
 

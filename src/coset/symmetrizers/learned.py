@@ -47,7 +47,8 @@ class ScoredFrame(Frame):
         elements = self.elements(contract, x)
         back = group.inverse(elements)
         count = group.batch_shape(elements)[0]
-        moved = {n: members.move(group, back, d, x[n].unsqueeze(0), x) for n, d in contract.inputs}
+        lead = {name: value.unsqueeze(0) for name, value in x.items()}
+        moved = members.move_all(group, back, contract.inputs, lead, x)
         moved = {n: value.expand(count, *value.shape[1:]) for n, value in moved.items()}
         if not members.foldable(contract.inputs):
             raise ContractError(f"a scored frame needs a batch that tells members apart; the inputs are {contract.inputs}")

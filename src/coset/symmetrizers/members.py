@@ -105,6 +105,14 @@ class Members:
         moved = group.move(own, rest, x.movedim(1 + axis, 1), given)
         return moved.movedim(1, 1 + axis)
 
+    def move_all(
+        self, group: Family, g: Any, fields: Fields, x: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Every declared tensor ``(F or 1, ...)`` moved as in :meth:`move`; elements for all members move whole samples."""
+        if len(group.batch_shape(g)) == 1:
+            return group.move_all(g, fields, x, given)
+        return {name: self.move(group, g, declared, x[name], given) for name, declared in fields}
+
     def spread(self, weights: Tensor, field: Field, y: Tensor) -> Tensor:
         """Weights ``(F,)`` or ``(F, members)`` shaped to multiply ``y`` ``(F, ...)`` declared as ``field``."""
         weights = weights.to(y)

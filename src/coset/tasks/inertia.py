@@ -1,4 +1,4 @@
-"""Inertia tensors with one axis broken: which symmetry do the data have, and what does it buy to know?
+"""Inertia tensors with one axis broken: which symmetry the data have, found by soft regularisation, and what it buys.
 
 Contract: of the candidates O(2) about x, y and z (all inside O(3)) only the one about the broken axis, z here, is true.
 PER pulls a free network towards all three at once and releases those that the data resist; its strengths and functional
@@ -109,7 +109,8 @@ methods = (
     Method("PER", soft, (PENALIZED,), axes={"symmetry": "soft"}, source="kim2023",
            note="Told three candidates, it keeps the strength of the true one: read strength and error of each axis."),
     Method("PER, then imposed", soft, (PENALIZED, Stage(prepare=impose_found(CANDIDATES))),
-           axes={"symmetry": "soft, then exact"}, source="kim2023", note="The axis found is imposed exactly, and training goes on without penalties."),
+           axes={"symmetry": "soft, then exact"}, source="kim2023",
+           note="The axis found is imposed exactly, and training goes on without penalties."),
 )  # fmt: skip
 
 _recipe = Recipe(epochs=400, batch=200, lr=2e-3, optimizer="adam", schedule="cosine", weight_decay=0.0)

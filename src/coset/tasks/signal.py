@@ -112,7 +112,10 @@ NOTES = {
 _recipe = Recipe(epochs=400, lr=0.1, optimizer="sgd", schedule="constant", weight_decay=0.0, clip=0.0, patience=400)
 
 task = Task(
-    contracts=(Contract(S("K"), f"B x K x {PROBLEM.size} x scalar", "B x scalar"),),
+    contracts=(
+        # bound to the task's number of patches, so that the identity is known without a sample
+        Contract(S("K"), f"B x K x {PROBLEM.size} x scalar", "B x scalar").bind(torch.zeros(1, PROBLEM.patches, PROBLEM.size)),
+    ),
     data=data,
     objective=Supervised("logistic"),
     metrics={"error_percent": error, "excess_percent": excess},

@@ -15,17 +15,19 @@ from torch import Tensor, nn
 from coset.contract import Contract
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
+from coset.models.points.gnn import INPUTS, OUTPUTS, check_particles, check_sizes
 from coset.nn.message import MessagePassing
-
-INPUTS = {"pos": "B x N x position", "vel": "B x N x vector", "charge": "B x N x scalar"}
-OUTPUTS = "B x N x position"
 
 
 class EGNN(nn.Module):
-    """``pos, vel (B, N, 3)``, ``charge (B, N)`` to positions ``(B, N, 3)`` at a later time."""
+    """``pos, vel (B, N, 3)``, ``charge (B, N)`` to positions ``(B, N, 3)`` at a later time.
+
+    Raises InputError for sizes below 1 and for particles that do not fit together.
+    """
 
     def __init__(self, hidden: int = 64, layers: int = 4) -> None:
         super().__init__()
+        check_sizes("EGNN", hidden=hidden, layers=layers)
         self.config: dict[str, Any] = {"hidden": hidden, "layers": layers}
         self.contracts = (Contract(E(3), INPUTS, OUTPUTS), Contract(S("N"), INPUTS, OUTPUTS))
         self.embed = nn.Linear(2, hidden)
@@ -33,6 +35,7 @@ class EGNN(nn.Module):
 
     def forward(self, pos: Tensor, vel: Tensor, charge: Tensor) -> Tensor:
         """Positions at the later time."""
+        check_particles(pos, vel, charge)
         shape, n = pos.shape, pos.shape[-2]
         speed = torch.sqrt(vel.square().sum(-1) + 1e-12)
         h = self.embed(torch.stack([charge, speed], -1)).flatten(0, -2)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from coset.contract import Contract
+from coset.errors import InputError
 from coset.groups.permutation import S
 from coset.nn.message import mlp
 
@@ -22,10 +23,14 @@ OUTPUTS = "B x N x position"
 
 
 class ParticleGNN(nn.Module):
-    """``pos, vel (B, N, 3)``, ``charge (B, N)`` to positions ``(B, N, 3)`` at a later time."""
+    """``pos, vel (B, N, 3)``, ``charge (B, N)`` to positions ``(B, N, 3)`` at a later time.
+
+    Raises InputError for sizes below 1 and for particles that do not fit together.
+    """
 
     def __init__(self, hidden: int = 64, layers: int = 4) -> None:
         super().__init__()
+        check_sizes("ParticleGNN", hidden=hidden, layers=layers)
         self.config: dict[str, Any] = {"hidden": hidden, "layers": layers}
         self.contracts = (Contract(S("N"), INPUTS, OUTPUTS),)
         self.embed = nn.Linear(7, hidden)
@@ -35,6 +40,7 @@ class ParticleGNN(nn.Module):
 
     def forward(self, pos: Tensor, vel: Tensor, charge: Tensor) -> Tensor:
         """Positions at the later time."""
+        check_particles(pos, vel, charge)
         h = self.embed(torch.cat([pos, vel, charge.unsqueeze(-1)], -1))
         edge = pair_features(pos, charge)
         n = pos.shape[-2]
@@ -50,3 +56,16 @@ def pair_features(pos: Tensor, charge: Tensor) -> Tensor:
     """Product of charges and squared distance of every pair, ``(..., N, N, 2)``."""
     square = (pos.unsqueeze(-2) - pos.unsqueeze(-3)).square().sum(-1)
     return torch.stack([charge.unsqueeze(-1) * charge.unsqueeze(-2), square], -1)
+
+
+def check_sizes(name: str, **sizes: int) -> None:
+    """InputError for a size below 1."""
+    if bad := {key: value for key, value in sizes.items() if value < 1}:
+        raise InputError(f"{name}: sizes are at least 1, got {', '.join(f'{key} {value}' for key, value in bad.items())}")
+
+
+def check_particles(pos: Tensor, vel: Tensor, charge: Tensor) -> None:
+    """InputError unless ``pos`` and ``vel`` are ``(..., N, 3)`` and ``charge`` is ``(..., N)``."""
+    if pos.ndim < 2 or pos.shape[-1] != 3 or vel.shape != pos.shape or charge.shape != pos.shape[:-1]:
+        shapes = f"pos {tuple(pos.shape)}, vel {tuple(vel.shape)}, charge {tuple(charge.shape)}"
+        raise InputError(f"particles are pos (..., N, 3), vel of the same shape and charge (..., N); got {shapes}")

@@ -1,0 +1,107 @@
+"""The ladder names the layer at which the symmetry breaks, and never one that keeps it."""
+
+import pytest
+import torch
+from torch import nn
+
+from coset.audits.equivariance import audit
+from coset.audits.layers import layer_errors
+from coset.audits.passes import Plan
+from coset.contract import Contract
+from coset.errors import InputError
+from coset.groups.finite import C
+from coset.groups.matrix import SO
+from coset.groups.permutation import S
+from coset.nn.group_conv import GroupConv2d, GroupPool, LiftingConv2d
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean((-1, -2))
+
+
+@pytest.fixture
+def pictures(generator):
+    return torch.rand(6, 1, 12, 12, generator=generator, dtype=torch.float64)
+
+
+def network(*middle):
+    torch.manual_seed(0)
+    group = C(4)
+    return nn.Sequential(
+        LiftingConv2d(1, 3, group=group), nn.ReLU(), GroupConv2d(3, 2, group=group), *middle, GroupPool(2, group), Mean()
+    )
+
+
+def test_an_exact_network_has_no_offender(pictures):
+    found = audit(network(), pictures, Contract(C(4), "B x 1 x image", "B x 2 x scalar"))
+    assert found.verdict == "PASS"
+    assert found.offender == ""
+    assert [layer["name"] for layer in found.layers] == ["0", "1", "2", "3", "4"]
+    assert max(layer["error"] for layer in found.layers) < 1e-10
+    assert not found.layers[0]["guessed"]
+    assert found.layers[1]["guessed"]
+
+
+class Weigh(nn.Module):
+    """A broken twin: every fibre entry has a weight of its own."""
+
+    def forward(self, x):
+        return x * torch.arange(1.0, 5.0, dtype=x.dtype).view(4, 1, 1)
+
+
+def test_the_first_offender_is_named(pictures):
+    found = audit(network(Weigh()), pictures, Contract(C(4), "B x 1 x image", "B x 2 x scalar"))
+    assert found.verdict == "FAIL"
+    assert found.offender == "3"
+
+
+def test_a_plain_convolution_is_the_offender_with_its_cause(pictures):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2), nn.Flatten(), nn.Linear(100, 3))
+    found = audit(net, pictures, Contract(C(4), "B x 1 x image", "B x 3 x scalar"))
+    assert found.offender == "2"
+    assert "stride" in next(layer for layer in found.layers if layer["name"] == "2")["cause"]
+
+
+def test_vectors_and_permutations_are_read_off_the_shape(generator):
+    torch.manual_seed(0)
+    x = torch.randn(4, 7, 3, generator=generator, dtype=torch.float64)
+
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.keep = nn.Identity()
+            self.bias = nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.bias(self.keep(x - x.mean(1, keepdim=True)))
+
+    found = audit(Turned(), x, Contract(SO(3), "B x N x vector", "B x N x vector"))
+    assert found.offender == "bias"
+    deep = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).double()
+    found = audit(deep, x, Contract(S("N"), "B x N x 3 x scalar", "B x N x 2 x scalar"))
+    assert found.verdict == "PASS"
+    assert found.offender == ""
+
+
+def test_layers_need_a_module(pictures):
+    contract = Contract(C(4), "B x 1 x image", "B x 1 x scalar")
+    plan = Plan.make(lambda x: x.sum((-1, -2)), contract, pictures, C(4).elements())
+    with pytest.raises(InputError, match=r"nn\.Module"):
+        layer_errors(lambda x: x, plan, C(4).elements())
+    assert audit(lambda x: x.sum((-1, -2)), pictures, contract).layers == []
+
+
+def test_a_layer_that_runs_twice_is_listed_twice(pictures):
+    shared = nn.Conv2d(1, 1, 3, padding=1).double()
+    found = audit(nn.Sequential(shared, nn.ReLU(), shared, Mean()), pictures, Contract(C(4), "B x 1 x image", "B x 1 x scalar"))
+    assert [layer["name"] for layer in found.layers] == ["0", "1", "0#2", "3"]
+
+
+def test_the_ladder_is_drawn(pictures):
+    found = audit(
+        network(Weigh()), pictures, Contract(C(4), "B x 1 x image", "B x 2 x scalar"), dtype=("float32", "float64")
+    )
+    assert set(found.layers[0]["errors"]) == {"float32", "float64"}
+    assert found.plot_layers().axes
