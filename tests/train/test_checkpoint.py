@@ -118,7 +118,7 @@ def test_a_description_that_names_anything_but_a_class_of_ours_is_refused(tmp_pa
     about = read_description(tmp_path)
     about["model"] = {"class": name, "arguments": {"command": "true"}}
     (tmp_path / "model.json").write_text(json.dumps(about))
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="only a class defined|does not have"):
         load_model(tmp_path)
 
 

@@ -75,8 +75,8 @@ def framed_with_mirrors(data: Data) -> nn.Module:
 
 
 def zernike(data: Data) -> nn.Module:
-    """Zernike magnitudes to order 10."""
-    return MomentsNet("zernike", 10)
+    """Zernike magnitudes to order 8, as many as 16 pixels resolve."""
+    return MomentsNet("zernike", 8)
 
 
 def pseudo_zernike(data: Data) -> nn.Module:

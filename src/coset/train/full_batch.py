@@ -50,7 +50,7 @@ def full_batch(model: nn.Module, objective: Any, data: Data, recipe: Recipe, run
             run.say(epoch=epoch + 1, epochs=recipe.epochs, step=epoch + 1, loss=loss)
             if recipe.patience:
                 with torch.no_grad():
-                    value = float(objective(model.eval(), data.valid)["loss"])
+                    value = objective(model.eval(), data.valid)["loss"].item()
                 best, since, kept = (value, 0, copy.deepcopy(model.state_dict())) if value < best else (best, since + 1, kept)
                 if since >= recipe.patience:
                     run.trace.stopped = f"no better validation loss for {since} epochs, in epoch {epoch + 1}"
@@ -66,7 +66,7 @@ def full_batch(model: nn.Module, objective: Any, data: Data, recipe: Recipe, run
 def _step(model: nn.Module, objective: Any, batch: Mapping[str, Tensor], optimizer: Any, clip: float) -> float:
     loss = objective(model, batch)["loss"]
     if not bool(torch.isfinite(loss)):
-        raise InputError(f"the loss became {float(loss)}; lower the learning rate")
+        raise InputError(f"the loss became {loss.item()}; lower the learning rate")
     optimizer.zero_grad()
     loss.backward()
     if clip:
