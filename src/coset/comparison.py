@@ -249,6 +249,7 @@ def _command(verb: str, plan: Plan, names: Mapping[str, Any] | None, **options: 
     words += [word for name, value in plan.changes for word in ("--set", f"{name}={value}")]
     words += [word for name, value in plan.files for word in ("--data", f"{name}={value}")]
     words += ["--device", plan.device] if plan.device != "cpu" else []
+    words += ["--devices", str(plan.devices)] if plan.devices > 1 else []
     return shlex.join(words)
 
 

@@ -216,7 +216,7 @@ def test_where_leaves_out_and_counts(cloud):
     def f(x):
         return torch.where(lengths(x)[:, :1] > far, lengths(x), tilted(x))
 
-    found = audit(f, cloud, contract, samples=4)
+    found = audit(f, cloud, contract, samples=6)
     left_out = int((lengths(cloud)[:, 0] <= far).sum())
     assert found.verdict == PASS
     assert any(note.startswith(f"{left_out} of 6 samples") for note in found.notes)
@@ -229,7 +229,7 @@ def test_generators_say_which_direction_breaks(cloud):
     about_z = [error for name, error in errors.items() if "(0, 0, 1)" in name]
     assert about_z
     assert about_z[0] < 1e-12
-    assert sum(error > 1e-3 for error in errors.values()) == 2
+    assert sum(error > 1e-3 for name, error in errors.items() if name.startswith("direction")) == 2
 
 
 def test_modules_are_audited_in_the_dtype_asked_for_and_left_as_they_were(cloud):

@@ -100,8 +100,6 @@ def test_a_layer_that_runs_twice_is_listed_twice(pictures):
 
 
 def test_the_ladder_is_drawn(pictures):
-    found = audit(
-        network(Weigh()), pictures, Contract(C(4), "B x 1 x image", "B x 2 x scalar"), dtype=("float32", "float64")
-    )
+    found = audit(network(Weigh()), pictures, Contract(C(4), "B x 1 x image", "B x 2 x scalar"), dtype=("float32", "float64"))
     assert set(found.layers[0]["errors"]) == {"float32", "float64"}
     assert found.plot_layers().axes

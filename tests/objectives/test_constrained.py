@@ -9,7 +9,7 @@ from coset.contract import Contract
 from coset.errors import InputError
 from coset.groups.finite import C
 from coset.groups.group import Family
-from coset.objectives.constrained import Constrained, chain
+from coset.objectives.constrained import Constrained, chain, eps_by_rule
 from coset.objectives.supervised import Supervised
 from coset.symmetrizers.augment import AugmentationSpace
 
@@ -230,6 +230,23 @@ def test_two_groups_have_two_multipliers_and_the_false_one_rises(generator):
     # the false constraint is infeasible and drags the model along, so the true one is violated for a while as well
     assert objective.gamma[0] > 2.5
     assert objective.gamma[1] < 0.6 * objective.gamma[0]
+
+
+def test_eps_by_rule_is_the_loss_under_the_sampled_law(generator):
+    class Known(Supervised):
+        def losses(self, y, batch):  # 1 as it is, 3 flipped
+            return torch.where(batch["x"][:, 0] > 0, 1.0, 3.0)
+
+    data, model = {"x": torch.ones(4000, 1), "y": torch.zeros(4000)}, nn.Linear(1, 2)
+    uniform = eps_by_rule(Known(), sign_space(), model, data, M=1, factor=1.0)
+    two = eps_by_rule(Known(), sign_space(), model, data, M=2, factor=1.0)
+    many = eps_by_rule(Known(), sign_space(), model, data, M=30, factor=1.0)
+    assert abs(uniform - 2) < 0.03
+    assert abs(two - (1 / 4 * 1 + 1 / 4 * 3 + 1 / 4 * 3 + 1 / 4 * (3 * 2 / 3 + 1 / 3))) < 0.03
+    assert abs(many - 2.5) < 0.03
+    assert eps_by_rule(Known(), sign_space(), model, data, M=1) == pytest.approx(1.1 * uniform)
+    with pytest.raises(InputError, match="train it with augmentation"):
+        eps_by_rule(Supervised(lambda y, t: y[:, 0] * math.inf), sign_space(), model, data)
 
 
 def test_bad_input_is_named(generator):

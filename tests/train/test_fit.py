@@ -143,6 +143,7 @@ def test_the_curve_is_the_mean_over_samples_also_of_a_short_last_batch():
     fit(line(), counting, Data(table(50), None, valid=table(50)), Recipe(epochs=1, batch=16), run)
     expected = table(50)["x"].double().mean().item()
     assert run.trace.curve[0]["valid_mean"] == pytest.approx(expected, rel=1e-9)
+    assert run.trace.curve[0]["mean"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_objective_is_copied_and_its_parameters_learn_at_their_own_rate():

@@ -63,9 +63,10 @@ def audit(
     f = load_target(target, trust_pickle=trust_pickle)
     dtypes = dtype or ["float64"]
     answer_once(f, x, contract, target, dtypes[0])
-    note(f"auditing {target} against {contract.group}: {contract.inputs} -> {contract.outputs}")
+    spelled = f"{contract.group}: {contract.inputs} -> {contract.outputs}"
+    note(f"auditing {target} against {spelled}")
     found = measure(f, x, contract, dtype=dtypes, tolerance=tolerance, samples=samples, seed=seed)
-    told = found.to_json()
+    told = {**found.to_json(), "contract": spelled}
     if out is not None:
         _save(found, told, out)
     if json:

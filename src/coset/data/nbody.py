@@ -60,7 +60,9 @@ def sample(count: int, *, generator: torch.Generator, dtype: torch.dtype = torch
 
 
 def nbody(request: Request) -> Data:
-    """Train, valid and test systems; ``audit`` holds the inputs of some of the test."""
+    """Train, valid and test systems; ``audit`` holds the inputs of some of the test. InputError for a data file."""
+    if request.files:
+        raise InputError(f"nbody systems are generated; they take no data file, got {request.files[0][0]!r}")
     generator = torch.Generator().manual_seed(1000 + request.seed)
     train, valid, test = (sample(count, generator=generator) for count in SIZES[request.size])
     audit = {name: test[name][:32] for name in ("pos", "vel", "charge")}

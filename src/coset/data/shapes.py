@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from coset.errors import InputError
 from coset.groups.matrix import SO
 from coset.recipe import Data, Request
 
@@ -130,7 +131,9 @@ def clouds(count: int, points: int, *, generator: torch.Generator) -> tuple[Tens
 
 
 def shapes(request: Request) -> Data:
-    """Upright training clouds; the test both upright (``x``) and turned at random (``turned``)."""
+    """Upright training clouds; the test both upright (``x``) and turned at random (``turned``). InputError for a data file."""
+    if request.files:
+        raise InputError(f"shapes are generated; they take no data file, got {request.files[0][0]!r}")
     train, test, points = SIZES[request.size]
     generator = torch.Generator().manual_seed(2000 + request.seed)
     x, y = clouds(train, points, generator=generator)

@@ -8,7 +8,7 @@ Hounie, Chamon & Ribeiro, Automatic Data Augmentation via Invariance-Constrained
 Differs from the reference code: proposals are judged in eval mode, so batch norm's statistics are those of training
 batches; 0/0 is accepted, so that a chain of solved samples keeps moving; and several constraints, one for each group,
 stand side by side. ``eps`` is in units of the loss: take 1.1 times what a plainly augmented model reaches on transformed
-validation data. The constraint is on the *sampled* law, so M changes its meaning.
+validation data (:func:`eps_by_rule`). The constraint is on the *sampled* law, so M changes its meaning.
 """
 
 from __future__ import annotations
@@ -188,6 +188,27 @@ class Constrained(nn.Module):
                 f"constraint {self.spaces[j].name}: gamma {float(self.gamma[j]):.3g} passed the cap {self.cap:g}, so a loss of "
                 f"at most {self.eps[j]:g} is infeasible; raise eps or leave out what fails most: {', '.join(worst)}"
             )
+
+
+def eps_by_rule(
+    base: Any, space: Any, model: nn.Module, batch: Any, *, M: int = 2, factor: float = 1.1, repeats: int = 8, seed: int = 0,
+) -> float:  # fmt: skip
+    """The eps that the rule suggests: ``factor`` times the loss of a plainly augmented ``model`` on moved validation data.
+
+    The loss is taken under the law that M proposals sample, which is what the constraint is about; ``repeats`` chains for
+    every sample of ``batch``. Raises InputError where that loss is not finite.
+    """
+    generator, total = torch.Generator().manual_seed(seed), 0.0
+    with torch.no_grad(), evaluating(model):
+        for _ in range(repeats):
+            moved = [space.apply(batch, space.draw(batch, generator)) for _ in range(M)]
+            losses = torch.stack([base.losses(base.predict(model, b), b) for b in moved])
+            state, _ = chain(losses, generator=generator)
+            total += losses[state, torch.arange(len(state), device=state.device)].mean().item()
+    eps = factor * total / repeats
+    if not 0 < eps < math.inf:
+        raise InputError(f"eps_by_rule: the model's loss on moved data is {eps / factor}; train it with augmentation first")
+    return eps
 
 
 def _check(base: Any, spaces: tuple, eps: tuple, proposals: int, eta: float, gamma: float, cap: float, temper: float) -> None:

@@ -43,9 +43,13 @@ class GlobalBatches(Sampler[list[int]]):
             # a process that a short last batch leaves empty-handed takes one sample along, with weight 0
             yield (whole[self.rank :: self.world] if len(whole) > self.rank else whole[:1]).tolist()
 
+    def size(self, index: int) -> int:
+        """Samples in the global batch ``index``."""
+        return min(self.batch, len(self.members) - index * self.batch)
+
     def weight(self, index: int) -> float:
         """The factor of this process's mean loss in batch ``index``."""
-        size = min(self.batch, len(self.members) - index * self.batch)
+        size = self.size(index)
         return self.world * len(range(self.rank, size, self.world)) / size
 
 

@@ -159,7 +159,9 @@ class Plan:
             "contracts": [str(contract) for contract in self.task.contracts],
             "headline": next(iter(self.task.metrics), None),
             "lower_is_better": self.task.lower_is_better,
-            "methods": {m.name: {"note": m.note, "axes": dict(m.axes), "source": m.source} for m in self.methods},
+            "methods": {
+                m.name: {"note": m.note, "axes": dict(m.axes), "source": m.source} for m in [*self.known, *self.methods]
+            },
         }
 
 

@@ -47,6 +47,7 @@ def environments(devices: int) -> list[dict[str, str]]:
         port = str(probe.getsockname()[1])
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(devices), "LOCAL_WORLD_SIZE": str(devices)}
     common["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # notes to developers about unused parameters
+    common["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # Lightning chooses a number where this is not set
     return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"} for rank in range(devices)]
 
 

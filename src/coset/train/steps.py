@@ -44,8 +44,8 @@ class Steps:
     def training_step(self, batch: Any, index: int) -> Tensor:
         """The loss of one batch; with several processes weighted by this one's share of it."""
         terms = self._terms(batch)
-        weight = self.order.weight(index) if self.order is not None else 1.0
-        self._add(terms, weight)
+        weight, size = (self.order.weight(index), self.order.size(index)) if self.order is not None else (1.0, 1)
+        self._add(terms, weight * size)
         if self.run.record:
             self.trace.losses.append(self._mean(terms["loss"].detach() * weight).item())
         return terms["loss"] * weight if weight != 1 else terms["loss"]

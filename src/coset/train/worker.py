@@ -37,6 +37,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # an interrupt from the keyboard is for the parent, which ends its workers
             env={**os.environ, **(variables or {})},
         )
         self.answers = answers
