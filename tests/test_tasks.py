@@ -97,5 +97,6 @@ def test_sources_are_in_the_references(name):
 def test_every_task_says_what_it_is(name):
     module = importlib.import_module(f"coset.tasks.{name}")
     first = module.__doc__.strip().splitlines()[0]
-    assert first.endswith(".") and len(first) < 160
+    assert first.endswith(".")
+    assert len(first) < 160
     assert {"smoke", "cpu", "full"} <= set(TASKS[name].recipe)

@@ -56,7 +56,9 @@ def test_page_is_one_file_with_every_row(folder):
     page = write_report(folder).read_text()
     body = page.partition("<main>")[2].partition("<script>")[0]
     assert "plain &lt;b&gt;" in body and "<b>" not in body, "names are escaped"
-    assert "augmented" in body and "Learns it." in body and "@inproceedings{hounie2023," in body
+    assert "augmented" in body
+    assert "Learns it." in body
+    assert "@inproceedings{hounie2023," in body
     assert "coset compare digits --size smoke" in body
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?http", page), "nothing is loaded from a network"
     assert len(page) < 8 * 2**20
@@ -89,7 +91,9 @@ def test_numbers_read_well():
 
 def test_text_table_has_one_line_per_method():
     header, lines = text_table([result("a", 0, 1.0), result("a", 1, 3.0)])
-    assert header[0] == "method" and len(lines) == 1 and len(lines[0]) == len(header)
+    assert header[0] == "method"
+    assert len(lines) == 1
+    assert len(lines[0]) == len(header)
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from coset.groups.finite import C
 from coset.groups.matrix import SO
 from coset.groups.permutation import S
 from coset.objectives.supervised import Supervised
+from coset.reps.exchange import Exchange
 from coset.reps.fields import Field
 from coset.reps.image import Image
 from coset.symmetrizers.augment import AugmentationSpace, Augmented, Jitter
@@ -72,16 +73,27 @@ def test_permutations_move_inside_each_member(generator):
     assert torch.equal(space.origin({"x": x})["x"], x)
 
 
-def test_graphs_need_an_element_for_each_of_them(generator):
+@pytest.mark.parametrize("group", [SO(3), SO(3) ** "B"])
+def test_every_graph_moves_by_its_own_element(group, generator):
     fields = {"pos": "N x vector", "batch": "N -> B"}
-    batch = {"pos": torch.randn(5, 3, generator=generator), "batch": torch.tensor([0, 0, 1, 1, 1]), "y": torch.zeros(2, 3)}
-    with pytest.raises(ContractError, match=r'E\(3\) \*\* "B"'):
-        AugmentationSpace(Contract(SO(3), fields, "B x vector")).draw(batch, generator)
-    space = AugmentationSpace(Contract(SO(3) ** "B", fields, "B x vector"))
-    batch["y"] = torch.zeros(2, 3).index_add(0, batch["batch"], batch["pos"])
-    moved = space.apply(batch, space.draw(batch, generator))
-    again = torch.zeros(2, 3).index_add(0, moved["batch"], moved["pos"])
-    assert torch.allclose(again, moved["y"], atol=1e-5)
+    batch = {"pos": torch.randn(5, 3, generator=generator, dtype=torch.float64), "batch": torch.tensor([0, 0, 1, 1, 1])}
+    batch["y"] = torch.zeros(2, 3, dtype=torch.float64).index_add(0, batch["batch"], batch["pos"])
+    space = AugmentationSpace(Contract(group, fields, "B x vector"))
+    g = space.draw(batch, generator)
+    moved = space.apply(batch, g)
+    again = torch.zeros(2, 3, dtype=torch.float64).index_add(0, moved["batch"], moved["pos"])
+    assert torch.allclose(again, moved["y"], atol=TIGHT)
+    assert torch.allclose(moved["pos"][3], g[1] @ batch["pos"][3], atol=TIGHT)
+    assert not torch.allclose(g[0], g[1])
+
+
+def test_an_exchange_swaps_inputs_and_targets_of_the_members_drawn(generator):
+    fields = {"a": "B x scalar", "b": "B x scalar"}
+    space = AugmentationSpace(Contract(Exchange("a", "b"), fields, fields))
+    batch = {"a": torch.arange(8.0), "b": -torch.arange(8.0)}
+    g = space.draw(batch, generator)
+    assert 0 < g.sum() < 8
+    assert torch.equal(space.apply_inputs(batch, g)["a"], torch.where(g == 1, batch["b"], batch["a"]))
 
 
 def test_jitter_stays_within_its_radius(generator):

@@ -43,8 +43,8 @@ def polar(
         if len(marked):
             at = np.asarray(marked, dtype=int)
             panel.plot(np.deg2rad(angles[at]), array[at], marker(i), mfc="white", mec=color(i), ms=7, mew=1.5)
-    # the inner circle lies a little inside the lowest value, so that a value at the bottom is still seen to turn
-    panel.set_ylim(low - 0.08 * (high - low), high)
+    # a margin on both sides, so that values at the lowest and the highest are still seen to turn
+    panel.set_ylim(low - 0.08 * (high - low), high + 0.03 * (high - low))
     panel.set_rlabel_position(67.5)
     panel.grid(color=FAINT, lw=0.6)
     panel.set_title(title or label, fontsize=11, color=INK, pad=14)

@@ -91,9 +91,7 @@ class Family(ABC):
         """
         return field.kind.move(self, g, x, given)
 
-    def move_all(
-        self, g: Any, fields: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def move_all(self, g: Any, fields: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every declared tensor of a sample moved; overridden where an action mixes tensors (an exchange of two)."""
         return {name: self.move(g, declared, x[name], given) for name, declared in fields}
 

@@ -63,9 +63,7 @@ class Exchange(FiniteGroup):
             return field.kind.move(self, g, x, given)
         return x.expand((*g.shape, *x.shape[g.ndim :]))
 
-    def move_all(
-        self, g: Tensor, fields: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def move_all(self, g: Tensor, fields: Any, x: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The pair swapped where both are declared (inputs, or outputs of the same names), all others by themselves."""
         out = super().move_all(g, fields, x, given)
         if {self.a, self.b} <= set(out):

@@ -4,7 +4,7 @@
 
 For any contract whose group can be sampled: Haar-random where it is compact, within an angle through :class:`Jitter`, image
 operations through :class:`coset.symmetrizers.image_ops.ImageOps`. Targets of equivariant tasks move by the output action.
-Graph batches, where members share a leading axis, need a group of one element per member: ``E(3) ** "B"``.
+In a batch of graphs, where members share an axis, every node moves with the graph that it points to.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from coset.groups.group import Family, FiniteGroup, LieGroup
 from coset.groups.product import Power, Product
 from coset.nn.draws import Draws
 from coset.reps.fields import Field, Fields
+from coset.symmetrizers.members import Members
 
 
 @dataclass(frozen=True)
@@ -103,39 +104,45 @@ class AugmentationSpace:
 
     def draw(self, batch: Mapping[str, Tensor], generator: torch.Generator) -> Any:
         """One random element for every member of the batch."""
-        fields, x = self.contract.inputs, self._inputs(batch)
-        family = self.contract.group.bind(fields, x)
-        if _powers(family):  # an element of a power already holds one for every member
-            return family.sample(1, generator=generator)[0]
-        return family.sample(_members(fields, x), generator=generator)
+        x, bound = self._bound(batch)
+        if _powers(bound.group):  # an element of a power already holds one for every member
+            return bound.group.sample(1, generator=generator)[0]
+        return bound.group.sample(_members(bound, x), generator=generator)
 
     def apply(self, batch: Mapping[str, Tensor], g: Any) -> dict[str, Tensor]:
         """The batch with inputs, and targets that the group moves, moved."""
         out = self.apply_inputs(batch, g)
-        x = self._inputs(batch)
-        family = self.contract.group.bind(self.contract.inputs, x)
-        for name, declared in self.contract.outputs:
-            key = name or self.target
-            if declared.still and not _permutes(family, declared):
-                continue
-            if key not in batch or batch[key].ndim < declared.kind.axes + 1 or not batch[key].is_floating_point():
+        family, outputs = self._bound(batch)[1].group, self.contract.outputs
+        keys = {name: name or self.target for name in outputs.names()}
+        moving = [name for name, declared in outputs if not declared.still or _permutes(family, declared)]
+        for name in moving:
+            declared, y = outputs.of(name), batch.get(keys[name])
+            if y is None or y.ndim < declared.kind.axes + 1 or not y.is_floating_point():
                 raise ContractError(
-                    f"{self.reference}: the output is {declared}, which {family} moves, but the batch has no target {key!r} of "
-                    f"that shape; augmenting an equivariant task needs targets to act on"
+                    f"{self.reference}: the output is {declared}, which {family} moves, but the batch has no target "
+                    f"{keys[name]!r} of that shape; augmenting an equivariant task needs targets to act on"
                 )
-            out[key] = move_members(family, g, Fields({key: declared}), {key: batch[key]}, x)[key]
+        if moving or type(family).move_all is not Family.move_all:  # an exchange moves nothing but swaps
+            present = {name: batch[key] for name, key in keys.items() if key in batch}
+            moved = self.apply_outputs(present, g, batch)
+            out |= {keys[name]: value for name, value in moved.items()}
         return out
 
     def apply_inputs(self, batch: Mapping[str, Tensor], g: Any) -> dict[str, Tensor]:
         """The batch with its inputs moved and its targets left as they are."""
-        fields, x = self.contract.inputs, self._inputs(batch)
-        moved = move_members(self.contract.group.bind(fields, x), g, fields, x, x)
-        return {**batch, **(moved if not fields.unnamed else {self.inputs[0]: moved[""]})}
+        x, bound = self._bound(batch)
+        moved = move_members(bound, g, bound.inputs, x, x)
+        return {**batch, **(moved if not bound.inputs.unnamed else {self.inputs[0]: moved[""]})}
 
     def apply_outputs(self, y: Mapping[str, Tensor], g: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name, as :meth:`Contract.look` gives them, moved like the members that they belong to."""
+        x, bound = self._bound(batch)
+        return move_members(bound, g, Fields({n: d for n, d in bound.outputs if n in y}), y, x)
+
+    def _bound(self, batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Contract]:
+        """The inputs of a batch, and the contract closed on them."""
         x = self._inputs(batch)
-        return move_members(self.contract.group.bind(self.contract.inputs, x), g, self.contract.outputs, y, x)
+        return x, replace(self.contract, group=self.contract.group.bind(self.contract.inputs, x))
 
     def origin(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The batch at the identity: resampled like its moved copies, untouched for other actions."""
@@ -206,11 +213,20 @@ class Augmented(nn.Module):
 
 
 def move_members(
-    family: Family, g: Any, fields: Fields, x: Mapping[str, Tensor], given: Mapping[str, Tensor]
+    bound: Contract, g: Any, fields: Fields, y: Mapping[str, Tensor], given: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """``g . x`` for one element per member of the batch (or one element of a power for all of them)."""
-    own = _powers(family)
-    return {n: family.move(g, d if own else _inside(d, x[n]), x[n], given) for n, d in fields}
+    """``g . y`` for one element per member of a batch (or one element of a power for all of them).
+
+    ``bound`` is the contract closed on the input ``given``; ``fields`` declare ``y``, an input or an output.
+    """
+    family = bound.group
+    if _powers(family):
+        return family.move_all(g, fields, y, given)
+    if _pointers(bound):  # members share an axis: every entry moves with the member that it points to
+        lead = {name: value.unsqueeze(0) for name, value in y.items()}
+        moved = Members.of(bound, given).move_all(family, g[None], fields, lead, given)
+        return {name: value[0] for name, value in moved.items()}
+    return family.move_all(g, Fields({name: _inside(declared, y[name]) for name, declared in fields}), y, given)
 
 
 def _inside(declared: Field, x: Tensor) -> Field:
@@ -220,13 +236,17 @@ def _inside(declared: Field, x: Tensor) -> Field:
     return replace(declared, index=declared.index[1:]) if x.ndim == len(declared.index) + declared.kind.axes else declared
 
 
-def _members(fields: Fields, x: Mapping[str, Tensor]) -> int:
-    """The size of the leading axis, which all inputs must share."""
-    if pointers := [name for name, declared in fields if declared.target is not None]:
-        raise ContractError(
-            f"members of this batch share an axis (pointer {pointers[0]!r}): augment with one element per member, "
-            f'a group such as E(3) ** "B"'
-        )
+def _pointers(bound: Contract) -> bool:
+    return any(declared.target is not None for _, declared in bound.inputs)
+
+
+def _members(bound: Contract, x: Mapping[str, Tensor]) -> int:
+    """How many members a batch has: the leading axis, which all inputs share, or what the points point into."""
+    if _pointers(bound):
+        members = Members.of(bound, x)
+        if members.index is None:
+            raise ContractError(f"{bound}: cannot tell the members of this batch apart; declare a pointer such as 'N -> B'")
+        return members.size
     sizes = {name: len(value) if value.ndim else 0 for name, value in x.items()}
     if len(set(sizes.values())) != 1:
         raise ContractError(f"inputs of a batch have one leading axis for its members, got lengths {sizes}")
