@@ -7,7 +7,7 @@ law of its own, as under shifts and scales, no probability distribution can have
 *Labels*: does ``y`` at ``g . x`` follow the law that the data show there, ``p(g . y | g . x) = p(y | x)``? A regression fitted
 to one half predicts the other half, at ``x`` and at ``g . x``, where data lie. ``excess`` is what the transformation adds to
 the squared error, as a share of that of unrelated labels: 0 if the symmetry holds, 1 if the orbit says nothing. It is judged
-against ``slack = 0.01 + own / 4``, with ``own`` the share at untransformed points: a regression tells no more finely.
+against ``slack = 0.003 + own / 4``, with ``own`` the share at untransformed points: a regression tells no more finely.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from coset.reps.fields import ANY, Field, Fields
 LEAST = 40  #: samples that a test of labels needs
 PAIRS = 250  #: samples of the test of inputs
 NEIGHBORS = 5  #: untransformed samples whose errors say what is to be expected at a place
-DRAWS = 3  #: elements for every sample in the test of labels
+DRAWS = 4  #: elements for every sample in the test of labels
 SUPPORT = 0.95  #: share of the data's own points that count as lying where data are
 UNPREDICTABLE = 0.25  #: own error share above which labels say too little
 
@@ -103,7 +103,7 @@ class LabelLaw:
         gain = torch.cat([gain for gain, _, _ in found]) / (2 * self.spread)
         own = float(torch.cat([own for _, own, _ in found]).mean()) / (2 * self.spread)
         supported = sum(share for _, _, share in found) / len(found)
-        slack = 0.01 + 0.25 * own
+        slack = 0.003 + 0.25 * own
         if len(gain) < 10:
             return LabelTest(math.nan, math.nan, own, slack, 1.0, supported)
         excess, error = float(gain.mean()), float(gain.std() / math.sqrt(len(gain)))

@@ -256,7 +256,8 @@ methods = (
         note="Every layer promises all of SO(2); the pixel grid keeps it at quarter turns and breaks it between.",
     ),
     Method(
-        "C8 convolution", group_cnn, axes={"model": "group cnn", "symmetry": "group convolution"}, source="cohen2016, weiler2018",
+        "C8 convolution", group_cnn, axes={"model": "group cnn", "symmetry": "group convolution"},
+        source="cohen2016, weiler2018",
         note="Exact at 90 degrees by construction, but trained upright it learns to read the grid between its angles.",
     ),
     Method(
