@@ -20,9 +20,10 @@ from typing import Any
 
 from torch import nn
 
-from coset.errors import InputError, unknown
+from coset.errors import InputError, MissingExtra, unknown
 from coset.interop.target import as_callable, load_object, load_target
 from coset.records import Result, write_atomically
+from coset.report.html import write_report
 from coset.task import Method, Task
 from coset.train.agenda import Agenda
 from coset.train.dispatch import dispatch, keep, perform, worker_count
@@ -94,6 +95,7 @@ def compare(
             if left := [key for key in pending if key not in folder.finished and key not in failed]:
                 display.say(f"time is up: {len(left)} rows not run; the same command goes on with them")
         folder.write_environment(finished=all(key in folder.finished for key in plan.keys))
+    write_page(path, tell=progress)
     if failed:
         raise next(iter(failed.values()))
     return [folder.finished[key] for key in plan.keys if key in folder.finished]
@@ -142,7 +144,22 @@ def train(
                     raise outcome
                 display.finish(key, keep(folder, plan, key, outcome))
         folder.write_environment(finished=True)
+    write_page(path, tell=progress)
     return folder.finished[key]
+
+
+def write_page(folder: Path, *, tell: bool = True) -> Path | None:
+    """``report.html`` of a run folder, if the extra ``report`` is there and a row has finished; says where, on stderr."""
+    if not (folder / "results.jsonl").is_file():
+        return None
+    try:
+        page: Path | None = write_report(folder)
+        text = f"report: {page}"
+    except MissingExtra as error:
+        page, text = None, f"results: {folder}/results.jsonl; for a page: {error}, then coset report {folder}"
+    if tell:
+        print(text, file=sys.stderr, flush=True)
+    return page
 
 
 def run_job(job: Mapping[str, Any], report: Callable[[Any], None]) -> dict[str, Any]:

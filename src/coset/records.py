@@ -112,6 +112,11 @@ def write_results(folder: str | Path, results: Iterable[Result]) -> None:
     write_atomically(Path(folder) / "results.jsonl", "".join(result.to_line() + "\n" for result in results))
 
 
+def slug(name: str) -> str:
+    """A method's name as a folder: lower-case letters, digits and dashes."""
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) or "row"
+
+
 @dataclass
 class Finding:
     """What an instrument found: a dataclass of plain values and numpy arrays that saves, loads and plots itself."""

@@ -15,6 +15,8 @@ from coset.errors import ContractError, InputError
 from coset.groups.finite import C, D
 from coset.groups.matrix import SO, O
 from coset.groups.permutation import S
+from coset.reps.fields import Field
+from coset.reps.image import Image
 
 KEYS = ["schema", "group", "contract", "per_element", "layers", "floor", "verdict", "error", "interval", "tolerance", "dtype",
         "samples", "seed"]  # fmt: skip
@@ -279,6 +281,16 @@ def test_bad_input_is_named(cloud):
         audit(lengths, [], contract)
     with pytest.raises(InputError, match="factors of a product"):
         audit(lengths, cloud, Contract(SO(3) * S("N"), "B x N x vector", "B x N x scalar"), elements=SO(3).grid(4))
+
+
+def test_a_sample_may_be_resampled_from_a_larger_source(generator):
+    torch.manual_seed(0)
+    x = torch.rand(5, 1, 20, 20, generator=generator)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    found = audit(model, x, Contract(SO(2), Field(("B", "1"), Image(size=8, disc=True)), "B x 3 x scalar"), samples=5)
+    assert found.verdict == FAIL
+    assert not found.trivial
+    assert len(found.layers) == 2
 
 
 def test_plots(cloud, generator):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from coset.errors import InputError
-from coset.records import Result, write_results
-from coset.report.html import slug, write_report
+from coset.records import Result, slug, write_results
+from coset.report.html import write_report
 from coset.report.table import Spread, label, number, rows, text_table
 
 pytest.importorskip("plotly")

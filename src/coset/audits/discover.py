@@ -129,7 +129,7 @@ def _scan_model(f: Callable[..., Any], named: dict[str, Contract], x: Any, sampl
         status = HOLDS if error <= limit else APPROXIMATE if share <= NEARLY else BROKEN
         note = f"floor {floor:.2g}" if floor > 0 else ""
         entries.append(_entry(name, contract, status, share if error > limit else error, note=note))
-        if not notes and (why := why_trivial(found.plan.f, found.plan.contract, found.plan.x, seed=seed)):
+        if not notes and (why := why_trivial(found.plan.f, found.plan.contract, found.plan.origin(found.plan.x), seed=seed)):
             notes.append(why)
     return _finish("model", entries, named, samples, seed, notes)
 

@@ -57,6 +57,11 @@ def join(*batches: Any) -> Any:
     return torch.cat([batch.to(kind) for batch in batches])
 
 
+def on_device(g: Any, device: Any) -> Any:
+    """A batch of elements where the sample lives."""
+    return Elements(*(on_device(part, device) for part in g.parts)) if isinstance(g, Elements) else g.to(device)
+
+
 def take(g: Any, start: int, stop: int) -> Any:
     """The elements ``start .. stop - 1`` of a batch."""
     return g[start:stop]
@@ -66,7 +71,7 @@ def is_identity(group: Family, g: Any) -> Tensor:
     """Which of a batch are the identity, bool ``(k,)``; none for a family without identity."""
     if not isinstance(group, Group):
         return torch.zeros(len(g), dtype=torch.bool)
-    unit = lift(group.identity(dtype=torch.float64))
+    unit = on_device(lift(group.identity(dtype=torch.float64)), g.parts[0].device if isinstance(g, Elements) else g.device)
     if isinstance(g, Elements):
         columns = [is_identity(part, piece) for part, piece in zip(group.factors(), g.parts, strict=False)]
         return torch.stack(columns).all(0)

@@ -129,7 +129,7 @@ def _audit(
     interval = bootstrap(by_member if len(by_member) > 1 else by_element[counted], seed)
     limit = precision.tolerance(dtype) if tolerance is None else tolerance
     floor = float(found.floors[counted].mean())
-    trivial = why_trivial(model, plan.contract, plan.x, seed=seed)
+    trivial = why_trivial(model, plan.contract, plan.origin(plan.x), seed=seed)
     worst = int(np.nanargmax(by_element)) if not np.isnan(by_element).all() else 0
     excluded = int(np.isnan(found.errors[0]).sum())
     notes = [trivial] * bool(trivial) + found.notes
@@ -182,7 +182,7 @@ def _angles(plan: Plan, found: Measured) -> np.ndarray | None:
         return None
     if not torch.allclose(torch.linalg.det(matrix), torch.ones(len(matrix), dtype=matrix.dtype), atol=1e-6):
         return None
-    angles = np.rad2deg(planar_angle(matrix).numpy()) % 360
+    angles = np.rad2deg(planar_angle(matrix).cpu().numpy()) % 360
     return np.where(angles > 360 - 1e-9, 0.0, angles)
 
 
@@ -215,6 +215,7 @@ def measure(
         packed = precision.cast(contract.inputs, packed, torch_dtype)
         bound = contract.bind(packed)
         g = elements if elements is not None else chosen.choose(bound.group, samples, seed)
+        g = chosen.on_device(g, next(iter(packed.values())).device)
         parts.append(_measure(f, contract, packed, g, batch, seed, most))
     if len(parts) == 1:
         return parts[0]

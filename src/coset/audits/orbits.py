@@ -13,6 +13,7 @@ mean for rotations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor
 from coset.audits import precision
 from coset.audits.cache import Cache, collect
 from coset.audits.consensus import merge, predicted_classes, undo
-from coset.audits.elements import take
+from coset.audits.elements import on_device, take
 from coset.audits.equivariance import floors
 from coset.audits.grids import Grid, grid_of, scales, translations
 from coset.audits.metrics import Metric, apply, check_labels, is_labels, metric_of
@@ -72,6 +73,7 @@ def orbits(
         if elements is not None
         else _fitting(bound, packed, samples, seed)
     )
+    grid = replace(grid, elements=on_device(grid.elements, next(iter(packed.values())).device))
     plan = Plan.make(f, contract, packed, grid.elements, batch=batch, seed=seed)
     measure = metric_of(metric, truth)
     if truth is None and consensus is False:
@@ -159,7 +161,7 @@ def _measure(
         if found is not None:
             if reference is not None:
                 check_labels(reference, int(next(iter(predictions.values())).shape[-1]))
-            classes[rows[:, None], np.arange(len(grid))] = found.T.numpy()
+            classes[rows[:, None], np.arange(len(grid))] = found.T.cpu().numpy()
             has_classes = True
         if reference is None:
             if back is None:
@@ -179,7 +181,7 @@ def _measure(
         angles=np.asarray(grid.axes[0].coordinates) if grid.axes[0].kind == "angle" and len(grid.axes) == 1 else None,
         vectors=None if grid.vectors is None else grid.vectors.numpy(),
         predictions=np.concatenate(kept) if kept else None, classes=classes if has_classes else None,
-        consensus=_joined(merged), labels=torch.as_tensor(truth).numpy() if is_labels(truth) else None,
+        consensus=_joined(merged), labels=torch.as_tensor(truth).cpu().numpy() if is_labels(truth) else None,
         exact=_exact(plan, grid), notes=list(plan.notes),
     )  # fmt: skip
 

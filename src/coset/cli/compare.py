@@ -40,7 +40,7 @@ def compare(
     Started again with the same folder, it keeps the rows that are finished and goes on with the others.
     """
     from coset.cli.options import check_writable, names_of, pairs_of
-    from coset.cli.show import finish
+    from coset.cli.show import results_of
 
     check_writable(out)
     changes = pairs_of(settings or (), "--set")
@@ -58,5 +58,5 @@ def compare(
         "with_": guests or (),
         "device": device,
     }
-    finish(run(task, chosen, size=size, seeds=seeds, out=out, **options), out, json)
+    results_of(run(task, chosen, size=size, seeds=seeds, out=out, **options), json)
     return 0

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from coset.errors import MissingExtra
 
 if TYPE_CHECKING:
     from coset.records import Result
@@ -46,9 +43,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = ""
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def finish(results: Sequence[Result], out: Path | None, as_json: bool) -> None:
-    """Results of a run to stdout, its page into the run folder (where the extra ``report`` is there)."""
-    from coset.report.html import write_report
+def results_of(results: Sequence[Result], as_json: bool) -> None:
+    """Results of a run to stdout: a table, or one JSON object a line."""
     from coset.report.table import text_table
 
     if as_json:
@@ -56,19 +52,3 @@ def finish(results: Sequence[Result], out: Path | None, as_json: bool) -> None:
             print(result.to_line())
     elif results:
         table(*text_table(results))
-    folder = out or _newest(Path("runs"))
-    if not results or folder is None:
-        return
-    try:
-        note(f"report: {write_report(folder)}")
-    except MissingExtra as error:
-        note(f"results: {folder}/results.jsonl; for a page: {error}, then coset report {folder}")
-
-
-def _newest(root: Path) -> Path | None:
-    """The run folder that was written last."""
-    return max(
-        (p.parent for p in root.glob("*/environment.json")),
-        key=lambda p: (p / "environment.json").stat().st_mtime,
-        default=None,
-    )

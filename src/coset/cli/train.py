@@ -35,7 +35,7 @@ def train(
 ) -> int:
     """Train one method of a task, measure it and keep it."""
     from coset.cli.options import check_writable, names_of, pairs_of
-    from coset.cli.show import finish
+    from coset.cli.show import results_of
 
     check_writable(out)
     changes = pairs_of(settings or (), "--set")
@@ -46,5 +46,5 @@ def train(
 
     (name,) = names_of(method, [row.name for row in find_task(task).methods]) or ("",)
     options: dict[str, Any] = {"budget": budget, "set": changes, "files": data, "device": device, "devices": devices}
-    finish([run(task, name, size=size, seed=seed, out=out, logger=logger, resume=resume, **options)], out, json)
+    results_of([run(task, name, size=size, seed=seed, out=out, logger=logger, resume=resume, **options)], json)
     return 0

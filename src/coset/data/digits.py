@@ -36,8 +36,8 @@ FRAME = 28  #: side of the sources
 SPLIT_SEED = 1234
 NOISE = (0.1, 0.2, 0.3)
 #: training images, test images, test images whose whole orbit is evaluated
-SIZES = {"smoke": (200, 60, 20), "cpu": (1200, 597, 200), "full": (1200, 597, 597)}
-MNIST_SIZES = {"smoke": (200, 60, 20), "cpu": (6000, 1000, 200), "full": (60000, 10000, 10000)}
+SIZES = {"smoke": (200, 60, 20), "cpu": (1200, 597, 150), "full": (1200, 597, 597)}
+MNIST_SIZES = {"smoke": (200, 60, 20), "cpu": (6000, 1000, 150), "full": (60000, 10000, 10000)}
 
 
 def center_logits(y: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def digits(request: Request) -> Data:
     train, test = _first(train, counts[0]), _first(test, counts[1])
     info = {"classes": 10, "channels": 1, "size": SIZE, "source": source, "train": len(train[1]), "test": len(test[1])}
     info |= {"orbit": min(counts[2], len(test[1]))}
-    return Data(_tensors(*train), corrupted(_tensors(*test)), audit=test[0][:64], info=info)
+    return Data(_tensors(*train), corrupted(_tensors(*test)), audit=test[0][:32], info=info)
 
 
 def scikit_scans() -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from coset.errors import InputError, require
-from coset.records import Result, read_results, to_json, write_atomically
+from coset.records import Result, read_results, slug, to_json, write_atomically
 from coset.report.cite import citations
 from coset.report.table import Row, count, label, number, rows
 
@@ -50,11 +50,6 @@ class Run:
     def row_folder(self, method: str, seed: int) -> Path:
         """Where one row and seed keeps its files."""
         return self.folder / "rows" / slug(method) / str(seed)
-
-
-def slug(name: str) -> str:
-    """A method's name as a folder: letters, digits and dashes."""
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) or "row"
 
 
 def write_report(folder: str | Path) -> Path:

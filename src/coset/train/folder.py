@@ -177,8 +177,3 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or sys.platform
-
-
-def slug(name: str) -> str:
-    """A method's name as a folder: lower-case letters, digits and dashes."""
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) or "row"

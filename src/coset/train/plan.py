@@ -12,7 +12,7 @@ import torch
 
 from coset.errors import ContractError, InputError, unknown
 from coset.recipe import Data, Pairs, Recipe, Request, Size
-from coset.train.folder import slug
+from coset.records import slug
 from coset.train.rows import Row
 
 SIZES: tuple[Size, ...] = ("smoke", "cpu", "full")

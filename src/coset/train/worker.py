@@ -23,6 +23,9 @@ from typing import Any, TextIO
 from coset import errors
 from coset.errors import CosetError
 
+#: glibc gives every large block back to the system and asks for it again in the next step; keeping it saves a fifth of the time
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "4294967296"}
+
 
 class WorkerFailed(RuntimeError):
     """A process died, or its function raised something that is no error of ours."""
@@ -38,7 +41,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # an interrupt from the keyboard is for the parent, which ends its workers
-            env={**os.environ, **(variables or {})},
+            env={**ALLOCATOR, **os.environ, **(variables or {})},
         )
         self.answers = answers
         threading.Thread(target=self._listen, daemon=True).start()
