@@ -115,7 +115,8 @@ def _named(candidates: Any, inputs: Any, outputs: Any) -> dict[str, Contract]:
 
 
 def _scan_model(f: Callable[..., Any], named: dict[str, Contract], x: Any, samples: int, seed: int) -> Scan:
-    entries, notes = [], []
+    entries: list[dict[str, Any]] = []
+    notes: list[str] = []
     for name, contract in named.items():
         sample = x if x is not None else contract.inputs.unpack(
             contract.inputs.example({"B": 64}, generator=torch.Generator().manual_seed(seed))

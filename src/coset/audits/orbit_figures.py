@@ -27,7 +27,7 @@ def draw(results: Mapping[str, OrbitResult], sample: int | None = None) -> Any:
     values = {name: one.aggregate() if sample is None else one.individual(sample) for name, one in results.items()}
     label = first.metric.replace("_", " ")
     title = f"{'all samples' if sample is None else f'sample {sample}'}, {first.group}, reference: {first.reference}"
-    limit = tuple(first.limit) if first.limit else None
+    limit = (first.limit[0], first.limit[1]) if first.limit else None
     kinds = [axis["kind"] for axis in first.axes]
     coordinates = [np.asarray(axis["coordinates"]) for axis in first.axes]
     if kinds == ["element", "element", "rotation"]:
@@ -68,10 +68,10 @@ def draw(results: Mapping[str, OrbitResult], sample: int | None = None) -> Any:
         )
     if len(kinds) == 2 and len(results) == 1 and min(first.values.shape[1:]) <= 4:
         return _glyph(first, next(iter(values.values())), label, title, limit)
-    flat = {n: v.reshape(-1) for n, v in values.items()}
+    lined = {n: v.reshape(-1) for n, v in values.items()}
     if len(first.names) <= 64:
-        return cayley(flat, first.names, label=label, title=title, limit=limit)
-    only = next(iter(flat.values()))
+        return cayley(lined, first.names, label=label, title=title, limit=limit)
+    only = next(iter(lined.values()))
     worst = np.argsort(only if first.better == "higher" else -only)[:32]
     return bars([first.names[i] for i in worst], only[worst], label=label, title=f"{title}: the 32 worst elements")
 

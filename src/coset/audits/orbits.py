@@ -93,7 +93,7 @@ def _fitting(contract: Contract, x: Mapping[str, Tensor], samples: int, seed: in
         for name, declared in contract.inputs:
             if isinstance(declared.kind, Image) and contract.group.element_shape == (3, 3):
                 width = x[name].shape[-1]
-                return translations(contract.group, np.arange(-4, 5) * max(1.0, round(PIXELS / 4)), width)
+                return translations(contract.group, [step * max(1.0, round(PIXELS / 4)) for step in range(-4, 5)], width)
     if isinstance(contract.group, Scale):
         return scales(contract.group)
     return grid_of(contract.group, samples=samples, seed=seed)

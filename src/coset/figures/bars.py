@@ -12,7 +12,7 @@ from coset.figures.style import COLORS, FAINT, INK, color, figure, marker, serie
 
 
 def bars(
-    names: Sequence[str], values: Any, *, low: Sequence[float] = (), high: Sequence[float] = (), floor: float = 0.0,
+    names: Sequence[str], values: Any, *, low: Any = (), high: Any = (), floor: float = 0.0,
     marked: Sequence[int] = (), label: str = "relative equivariance error", title: str = "", log: bool = False,
 ) -> Any:  # fmt: skip
     """A horizontal bar per name, with its interval; ``marked`` bars are of the second color; ``floor`` is shaded."""

@@ -13,7 +13,7 @@ from coset.figures.style import FAINT, INK, color, figure, limits, marker, serie
 
 def polar(
     angles: Sequence[float] | np.ndarray, values: Any, *, label: str = "value", title: str = "",
-    limit: tuple[float, float] | None = None, band: Any = None, marked: Sequence[int] = (), discrete: bool = False,
+    limit: tuple[float, float] | None = None, band: Any = None, marked: Any = (), discrete: bool = False,
 ) -> Any:  # fmt: skip
     """Value against the angle (degrees, counter-clockwise, 0 to the right).
 

@@ -36,7 +36,7 @@ def embedding(points: np.ndarray, values: np.ndarray, *, labels: Sequence[Any] |
     return made
 
 
-def tradeoff(names: Sequence[str], x: Sequence[float], y: Sequence[float], *, labels: tuple[str, str],
+def tradeoff(names: Sequence[str], x: Any, y: Any, *, labels: tuple[str, str],
              size: Sequence[float] = (), log: bool = True, title: str = "") -> Any:  # fmt: skip
     """One marker per model: ``x`` (an error, log axis) against ``y``; marker area by ``size`` (memory, time)."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)

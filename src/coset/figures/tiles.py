@@ -33,7 +33,7 @@ def cayley(
         if linked:
             for g in range(order):
                 for s in generators:
-                    panel.plot(*place[[g, int(table[g, s])]].T, color=FAINT, lw=1.2, zorder=1)
+                    panel.plot(*place[[g, int(np.asarray(table)[g, s])]].T, color=FAINT, lw=1.2, zorder=1)
         size = np.clip(9000 / order, 160, 1500)
         drawn = panel.scatter(
             *place.T, c=array, cmap=MAP, vmin=low, vmax=high, s=size, marker="s", zorder=2, edgecolors="white"
