@@ -9,7 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import torch
+from hypothesis import settings
 
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # a failure can be seen again
+settings.load_profile("repeatable")
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -96,8 +96,8 @@ def compare(
                 display.say(f"time is up: {len(left)} rows not run; the same command goes on with them")
         folder.write_environment(finished=all(key in folder.finished for key in plan.keys))
     write_page(path, tell=progress)
-    if failed:
-        raise next(iter(failed.values()))
+    for error in failed.values():
+        raise error
     return [folder.finished[key] for key in plan.keys if key in folder.finished]
 
 

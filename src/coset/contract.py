@@ -114,9 +114,11 @@ class Contract:
 
     def origin(self, x: Any) -> Any:
         """``e . x``: the sample as the model sees it untransformed; ``x`` itself for a family without identity."""
-        if not isinstance(self.group, Group):
+        packed = self.inputs.pack(x)
+        group = self.group.bind(self.inputs, packed)
+        if not isinstance(group, Group):
             return x
-        return self.act(self.group.identity(dtype=torch.float64), x)
+        return self.inputs.unpack(group.move_all(group.identity(dtype=torch.float64), self.inputs, packed, packed))
 
     def orbit(self, g: Any, x: Any) -> dict[str, Tensor]:
         """The batch ``g`` of K elements acting on one sample, as one sample of K copies side by side, by name.

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from coset.errors import InputError
-from coset.records import Result
-from coset.train.folder import choose_folder, commit, open_folder, slug, versions
+from coset.records import Result, slug
+from coset.train.folder import choose_folder, commit, open_folder, versions
 
 REQUEST = {"task": "t", "size": "cpu", "set": [["lr", "1e-3"]]}
 

@@ -5,9 +5,12 @@ PCA by default (numpy); ICA, Isomap and t-SNE by scikit-learn (extra ``train``);
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import numpy as np
 
-from coset.errors import InputError, require, unknown
+from coset.errors import InputError, MissingExtra, require, unknown
 
 WAYS = ("pca", "ica", "isomap", "tsne", "umap")
 
@@ -25,7 +28,7 @@ def embed(vectors: np.ndarray, how: str = "pca", *, seed: int = 0) -> np.ndarray
     if how == "pca":
         return _pca(vectors)
     if how == "umap":
-        return np.asarray(require("umap", extra="report").UMAP(n_components=2, random_state=seed).fit_transform(vectors))
+        return np.asarray(_umap().UMAP(n_components=2, random_state=seed).fit_transform(vectors))
     if how == "ica":
         made = require("sklearn.decomposition", extra="train").FastICA(
             2, random_state=seed, whiten="unit-variance", max_iter=1000, tol=1e-3
@@ -40,6 +43,14 @@ def embed(vectors: np.ndarray, how: str = "pca", *, seed: int = 0) -> np.ndarray
             2, random_state=seed, perplexity=min(30.0, (len(vectors) - 1) / 3), init="pca"
         )
     return np.asarray(made.fit_transform(vectors))
+
+
+def _umap() -> Any:
+    """No extra of ours names it: it brings numba."""
+    try:
+        return importlib.import_module("umap")
+    except ImportError as error:
+        raise MissingExtra("needs umap: pip install umap-learn; or take pca, ica, isomap or tsne") from error
 
 
 def _pca(vectors: np.ndarray) -> np.ndarray:

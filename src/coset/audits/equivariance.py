@@ -4,9 +4,9 @@ With ``residual(f, x, g) = f(g . x) - g . f(e . x)``, the error of one sample at
 
     error(x, g) = max over outputs of |residual| / |g . f(e . x)|,
 
-where the denominator is at least 1 % of its root mean square over samples, so that an output which vanishes by symmetry
-does not turn rounding into failure. ``Audit.error`` is the mean over samples and over all elements but the identity, with
-a bootstrap interval over samples. Verdicts:
+where the denominator is at least 1 % of its root mean square over samples and elements, so that an output which vanishes
+by symmetry does not turn rounding into failure. ``Audit.error`` is the mean over samples and over all elements but the
+identity, with a bootstrap interval over samples. Verdicts:
 
 - PASS: the error is at most the tolerance (what the dtype can hold, unless one is given);
 - APPROXIMATE: above it, but within the bound that the contract promises, or not to be told from the floor, the error
@@ -255,8 +255,8 @@ def _measure(
 
 
 def relative_by_member(gap: Tensor, size: Tensor) -> Tensor:
-    """``gap / size`` ``(elements, members)``, the size at least 1 % of its root mean square over members; 0/0 is 0."""
-    least = 0.01 * size.square().mean(1, keepdim=True).sqrt()
+    """``gap / size`` ``(elements, members)``, the size at least 1 % of its root mean square; 0/0 is 0."""
+    least = 0.01 * size.square().mean().sqrt()
     return torch.where(gap == 0, torch.zeros_like(gap), gap / torch.maximum(size, least))
 
 

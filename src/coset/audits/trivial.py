@@ -46,9 +46,9 @@ def why_trivial(f: Callable[..., Any], contract: Contract, x: Mapping[str, Tenso
 def _differs(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape:
         return True
-    if not torch.isfinite(b.double()).all():
+    if not torch.isfinite(b).all():
         return False
-    gap, size = (a.double() - b.double()).norm(), torch.maximum(a.double().norm(), b.double().norm())
+    gap, size = (a - b).abs().double().norm(), torch.maximum(a.abs().double().norm(), b.abs().double().norm())
     return bool(gap > LEAST.get(a.dtype, 1e-3) * size)
 
 

@@ -151,6 +151,8 @@ def bootstrap(values: np.ndarray, seed: int, resamples: int = 1000) -> tuple[flo
     if len(values) < 2:
         only = float(values[0]) if len(values) else float("nan")
         return only, only
+    if not np.isfinite(values).all():
+        return float(values.mean()), float(values.mean())
     draws = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[draws].mean(1), [2.5, 97.5])
     return float(low), float(high)

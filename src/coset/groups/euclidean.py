@@ -220,8 +220,8 @@ class Scale(Line):
     def __post_init__(self) -> None:
         natural("Scale", self.n)
         _check_spread("Scale", self.spread)
-        pairs = self.weights.items() if isinstance(self.weights, Mapping) else tuple(self.weights or ())
         try:
+            pairs = self.weights.items() if isinstance(self.weights, Mapping) else tuple(self.weights or ())
             weights = tuple(sorted((str(name), float(power)) for name, power in pairs))
         except (TypeError, ValueError) as error:
             raise InputError(f"Scale: weights map an index or a kind to a number, got {self.weights!r}") from error

@@ -9,7 +9,6 @@ the paper's claim needs ``full``.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,7 +22,7 @@ from coset.models.points.tensor_mlp import CANDIDATES, GROUPS, TensorMLP, contra
 from coset.objectives.penalized import Once, Penalized
 from coset.objectives.supervised import Supervised
 from coset.symmetrizers.regularize import WeightRegularizer, found, functional_error, impose_found
-from coset.task import Data, Method, Recipe, Request, Stage, Task, fit
+from coset.task import Data, Method, Recipe, Request, Stage, Task
 
 SIZES = {"smoke": (60, 60), "cpu": (600, 2000), "full": (1000, 5000)}  #: training and test samples
 NOISE = 0.3
@@ -78,14 +77,6 @@ def per(strength: float = STRENGTH) -> Penalized:
     return Penalized(base, *penalties, tuner=Once(share=0.5))
 
 
-def fit_planned(model: Any, objective: Any, data: Data, recipe: Recipe, run: Any = None) -> Any:
-    """``fit`` for an objective that counts epochs: tells it how long one is."""
-    objective = copy.deepcopy(objective)
-    count = recipe.samples or len(data.train["y"])
-    objective.plan(-(-count // recipe.batch), recipe.epochs)
-    return fit(model, objective, data, recipe, run)
-
-
 def build(symmetry: str, start: str, data: Data) -> TensorMLP:
     """The network, free or exactly symmetric under the named group."""
     return TensorMLP(data.info["bodies"], symmetry=symmetry, start=start)  # type: ignore[arg-type]
@@ -98,7 +89,7 @@ def builder(symmetry: str = "free", start: str = "plain") -> Callable[[Data], Te
 
 base = Supervised("mse", ("mass", "pos"))
 soft = builder(start="halfsoft")
-PENALIZED = Stage(per(), loop=fit_planned)
+PENALIZED = Stage(per())
 
 methods = (
     Method("free", builder(), axes={"symmetry": "none"}, note="Nothing is known: the samples have to teach every direction."),

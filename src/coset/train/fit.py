@@ -35,7 +35,8 @@ def fit(model: Any, objective: Any, data: Data, recipe: Recipe, run: Run | None 
     """Train ``model`` in place and return it in eval mode, in the dtype it came in.
 
     ``objective(model, batch)`` gives ``{"loss": scalar, other terms to log}``; a copy of it is trained along, and its
-    ``after_step(model, step)``, where it has one, is called after every optimizer step. ``data.train`` is a mapping of
+    ``plan(steps_per_epoch, epochs)`` and ``after_step(model, step)``, where it has them, are called before the first step and
+    after every optimizer step. ``data.train`` is a mapping of
     tensors with one leading axis, a Dataset (batches by its ``collate``) or a DataLoader; ``data.valid`` likewise.
     With ``recipe.patience`` the weights of the best validation loss are kept.
 
@@ -58,9 +59,10 @@ def fit(model: Any, objective: Any, data: Data, recipe: Recipe, run: Run | None 
     valid = None if data.valid is None else loader(data.valid, recipe.batch, shuffle=False, **share)
     began, dtypes = time.perf_counter(), {name: p.dtype for name, p in model.named_parameters()}
     with seeded(run.seed), _quiet():
-        steps = _mixed(lightning)(
-            model.train(), _private(objective), recipe, run, steps=recipe.epochs * len(train), order=order_of(train)
-        )
+        own = _private(objective)
+        if hasattr(own, "plan"):
+            own.plan(len(train), recipe.epochs)
+        steps = _mixed(lightning)(model.train(), own, recipe, run, steps=recipe.epochs * len(train), order=order_of(train))
         trainer = _trainer(lightning, recipe, run, world)
         with GlobalBatchNorm() if world > 1 else contextlib.nullcontext():
             _go(trainer, steps, train, valid, run)
