@@ -71,8 +71,7 @@ def compare(
     says so if it was cut short; rows not reached are left for the next call. Without it figures are reproducible bit by
     bit on one kind of processor.
 
-    Raises InputError for names, sizes, recipes, files or folders that do not fit; MissingExtra; when a row fails, the
-    others are finished first and its error is raised then.
+    Raises InputError for names, sizes, recipes, files or folders that do not fit; MissingExtra; a failed row's error, last.
     """
     plan, names = _plan(
         task, methods, size=size, seeds=range(seeds), set=set, files=files, with_=with_, device=device, threads=threads
