@@ -241,7 +241,7 @@ def contracts_of(f: Any) -> tuple[Contract, ...]:
 
 def relative(gap: Tensor, want: Tensor) -> Tensor:
     """``|gap| / |want|`` over whole tensors, in float64; 0 where both vanish, inf where only ``want`` does."""
-    top, bottom = gap.double().norm(), want.double().norm()
+    top, bottom = (value.abs().double().norm() for value in (gap, want))  # abs: of complex outputs, too
     return torch.where(top == 0, torch.zeros_like(top), top / bottom)
 
 

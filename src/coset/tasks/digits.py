@@ -237,6 +237,20 @@ methods = (
         note="The wrong group: a mirrored digit is no digit, and forcing mirrors costs accuracy.",
     ),
     Method(
+        "circular-harmonic CNN", harmonic, axes={"model": "harmonic", "symmetry": "steerable"}, source="worrall2017",
+        note="Every layer promises all of SO(2); the pixel grid keeps it at quarter turns and breaks it between.",
+    ),
+    Method(
+        "C8 convolution", group_cnn, axes={"model": "group cnn", "symmetry": "group convolution"},
+        source="cohen2016, weiler2018",
+        note="Exact at 90 degrees by construction, but trained upright it learns to read the grid between its angles.",
+    ),
+    Method(
+        "C8 convolution + jitter", group_cnn, (Stage(augmented(within=math.pi / 8)),),
+        axes={"model": "group cnn", "symmetry": "group convolution"}, source="cohen2016, weiler2018",
+        note="Turning by at most half a step in training mends that: the layers carry it to the whole circle.",
+    ),
+    Method(
         "Zernike magnitudes", zernike, axes={"model": "moments", "symmetry": "moments"}, source="singh2022",
         note="No learned filters, trained in a second: symmetric to the pixel grid, but magnitudes forget the layout.",
     ),
@@ -251,20 +265,6 @@ methods = (
     Method(
         "Zernike + relative phases", zernike_phases, axes={"model": "moments", "symmetry": "moments"}, source="singh2022",
         note="Phases relative to each other are invariant too, and bring back what magnitudes forget.",
-    ),
-    Method(
-        "circular-harmonic CNN", harmonic, axes={"model": "harmonic", "symmetry": "steerable"}, source="worrall2017",
-        note="Every layer promises all of SO(2); the pixel grid keeps it at quarter turns and breaks it between.",
-    ),
-    Method(
-        "C8 convolution", group_cnn, axes={"model": "group cnn", "symmetry": "group convolution"},
-        source="cohen2016, weiler2018",
-        note="Exact at 90 degrees by construction, but trained upright it learns to read the grid between its angles.",
-    ),
-    Method(
-        "C8 convolution + jitter", group_cnn, (Stage(augmented(within=math.pi / 8)),),
-        axes={"model": "group cnn", "symmetry": "group convolution"}, source="cohen2016, weiler2018",
-        note="Turning by at most half a step in training mends that: the layers carry it to the whole circle.",
     ),
 )  # fmt: skip
 
