@@ -93,9 +93,9 @@ PENALIZED = Stage(per())
 
 methods = (
     Method("free", builder(), axes={"symmetry": "none"}, note="Nothing is known: the samples have to teach every direction."),
-    Method("strict O(3)", builder("O(3)"), axes={"symmetry": "O(3)"},
+    Method("strict O(3)", builder("O(3)"), axes={"symmetry": "O(3)"}, source="finzi2021",
            note="Too much symmetry: the broken axis cannot be expressed."),
-    Method("strict O(2) about z", builder("O(2)z"), axes={"symmetry": "O(2) z"},
+    Method("strict O(2) about z", builder("O(2)z"), axes={"symmetry": "O(2) z"}, source="finzi2021",
            note="What is true, told beforehand."),
     Method("PER", soft, (PENALIZED,), axes={"symmetry": "soft"}, source="kim2023",
            note="Told three candidates, it keeps the strength of the true one: read strength and error of each axis."),

@@ -3,6 +3,7 @@
 One P4 network (four group convolutions of 8 channels over C(4), 24 x 24 input, 12 x 12 maps) on 600 digits at random angles;
 rows differ in the head only: spatial means, or the magnitudes of orthogonal moments, with equal numbers of parameters
 (within 5 %) and layer norm in both. J. Singh & C. Singh, arXiv 2209.10944.
+Contract: SO(2) on images leaves the class alone.
 """
 
 from __future__ import annotations

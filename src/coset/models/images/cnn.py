@@ -1,7 +1,8 @@
 """The plain convolutional network that every symmetric one is compared with.
 
 5 x 5 convolution, mean pooling, two 3 x 3 convolutions, mean pooling, a linear map of all that is left; batch norm and
-ReLU after each convolution. It promises no rotation symmetry, and says so: its contract claims ``broken``.
+ReLU after each convolution. It promises no rotation symmetry, and says so.
+Contract: SO(2) on images, claimed broken.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ A lifting convolution, group convolutions with steerable kernels, blurred poolin
 mask, and a head that turns regular maps (B, C, order, N, N) into invariants. Exact for quarter turns (and flips, D(n)) of
 the pixel grid; for the whole of SO(2) the error is that of the grid and of what lies between the group's elements, and
 training upright enlarges it. Cohen & Welling, arXiv 1602.07576; Weiler et al., arXiv 1711.07289; the moment head:
-J. Singh & C. Singh, arXiv 2209.10944.
+J. Singh & C. Singh, arXiv 2209.10944. Contract: exact for the part of the group that keeps
+the pixel grid, approximate for all of it.
 
 Heads: ``spectrum`` (magnitudes of the Fourier transform of the spatial mean along C(n)); ``pool`` (spatial means of the mean
 and of the maximum over the group) and ``zernike``, ``pseudo-zernike``, ``fourier-mellin`` (magnitudes of moments of the same

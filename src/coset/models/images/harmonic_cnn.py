@@ -3,6 +3,7 @@
 Three harmonic convolutions with frequencies up to ``order``, norm nonlinearities, blurred pooling, a disc mask, and as
 invariants the spatial means of the scalars and of the magnitudes, and the magnitudes of the spatial means. Exact at quarter
 turns; in between the pixel grid breaks what the layers promise. Worrall et al., Harmonic Networks, arXiv 1612.04642.
+Contract: C(4) exact, SO(2) approximate.
 """
 
 from __future__ import annotations

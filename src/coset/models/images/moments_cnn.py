@@ -4,6 +4,7 @@ Magnitudes ``|A_pq|`` of Zernike, pseudo-Zernike or Fourier-Mellin moments, opti
 magnitudes forget (pair products ``A_pq conj(A_p'q)`` and triple products across frequencies), normalised by batch norm,
 into a small perceptron. Exact at quarter turns; elsewhere up to the sampling of the image. Magnitudes are also invariant
 under reflection, relative phases are not. Formulas and source: :mod:`coset.ops.moments` (arXiv 2209.10944).
+Contract: D(4) exact and O(2) approximate; with relative phases C(4) and SO(2).
 """
 
 from __future__ import annotations
