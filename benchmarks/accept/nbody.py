@@ -11,12 +11,11 @@ from pathlib import Path
 import torch
 
 from coset.comparison import compare
-from coset.records import write_atomically
+from coset.records import slug, write_atomically
 from coset.symmetrizers.augment import AugmentationSpace
 from coset.task import Request
 from coset.tasks.nbody import INPUTS, predict, task, turns
 from coset.train.checkpoint import load_model
-from coset.train.folder import slug
 
 ROWS = {
     "plain": "plain",

@@ -73,7 +73,7 @@ def run(out: Path, *, task: str = "digits", size: str = "smoke", kills: int = KI
         for _ in range(kills):
             process, since = start(task, size, broken, methods), time.time()
             wait_for_rows(process, broken, since)
-            moment = chance.uniform(0.0, 1.5 / kills) * (length - quiet)
+            moment = chance.uniform(0.0, min(0.7, 1.5 / kills)) * (length - quiet)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(moment)
             if process.poll() is not None:
