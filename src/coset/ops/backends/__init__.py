@@ -1,0 +1,1 @@
+"""What executes a plan: the reference (the oracle), plain torch, generated CPU vector code, Triton."""
