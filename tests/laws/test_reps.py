@@ -15,6 +15,7 @@ from coset.groups.permutation import S
 from coset.reps.defining import Determinant, Homogeneous, Permutation, Realified, Sign, Trivial, Vector, tensor
 from coset.reps.induced import Induced, Listed, Quotient, Regular, from_generators
 from coset.reps.intertwiners import intertwiners
+from coset.reps.irreps import Irreps
 from coset.reps.representation import Constant
 
 
@@ -36,6 +37,8 @@ def finite():
     yield 2 * Trivial(d4) + Vector(d4) * Regular(d4) + Vector(d4).dual()
     yield from (Permutation(S(4)), Permutation(S(3), 2), Sign(Permutation(S(4))))
     yield Vector(SO(3)).restrict(Icosahedral())
+    for group, spec in [(C(5), "2xA+E2"), (d4, "A4+E"), (cube, "2xT2+E"), (Tetrahedral(), "E+T"), (Icosahedral(), "G+H")]:
+        yield Irreps(spec, group).representation()
 
 
 def continuous():
@@ -47,6 +50,11 @@ def continuous():
     yield from (Realified(Vector(SU(2))), Realified(Vector(U(1))))
     yield 2 * Trivial(SO(3)) + 3 * Vector(SO(3)) + tensor(SO(3), 2).conjugate(q(9))
     yield Vector(O(3)).restrict(O(3).stabilizer([0.0, 0.0, 1.0]))
+    yield Irreps("2x0e+0o+1o+2x1e+3o").representation()
+    yield Irreps("2x2e+1o", layout="mul_ir").representation()
+    for group, spec in [(SO(3), "0+2x2"), (SO(2), "0+2x1+3"), (O(2), "0o+0e+2x2")]:
+        yield Irreps(spec, group).representation()
+    yield Realified(Irreps("1/2+1", SU(2)).representation())
     product = SO(2) * C(3)
     yield Vector(SO(2)).restrict(product, lambda g: g.parts[0]) * Vector(C(3)).restrict(product, lambda g: g.parts[1])
 

@@ -19,7 +19,6 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from scipy.special import roots_gegenbauer
 from torch import Tensor
 
 from coset.errors import InputError
@@ -55,6 +54,8 @@ def sphere_rule(n: int, degree: int) -> tuple[Tensor, Tensor]:
     if n == 2:
         angles = circle_angles(degree + 1)
         return torch.stack([angles.cos(), angles.sin()], -1), _equal(degree + 1)
+    from scipy.special import roots_gegenbauer  # a third of a second, which `import coset` need not pay
+
     nodes, weights = (torch.from_numpy(a) for a in roots_gegenbauer(degree // 2 + 1, n / 2 - 1))
     inner, shares = sphere_rule(n - 1, degree)
     radius = (1 - nodes**2).sqrt()

@@ -10,7 +10,6 @@ which is the diagonal Padé approximant (Higham, Functions of Matrices, SIAM 200
 from __future__ import annotations
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -137,7 +136,9 @@ def skew_log(g: Tensor) -> Tensor:
 
 def _schur_log(m: np.ndarray) -> np.ndarray:
     """Blocks of the real Schur form are turns by an angle; entries -1 come in pairs and make turns by pi."""
-    t, q = scipy.linalg.schur(m, output="real")
+    from scipy.linalg import schur  # a third of a second, which `import coset` need not pay
+
+    t, q = schur(m, output="real")
     n, i, halves = len(m), 0, []
     out = np.zeros_like(m)
     while i < n:
@@ -161,7 +162,9 @@ def unitary_log(g: Tensor, *, special: bool = False) -> Tensor:
     n = g.shape[-1]
     out = []
     for m in _wide(g).detach().cpu().reshape(-1, n, n).numpy():
-        t, q = scipy.linalg.schur(m, output="complex")
+        from scipy.linalg import schur
+
+        t, q = schur(m, output="complex")
         angles = np.angle(np.diag(t))
         if special:  # the angles of det 1 sum to a multiple of 2 pi: move the outermost by full turns
             turns = round(angles.sum() / (2 * np.pi))

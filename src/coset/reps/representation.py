@@ -22,6 +22,7 @@ from coset.errors import ContractError, InputError
 from coset.groups.group import FiniteGroup, Group
 from coset.groups.product import Product
 from coset.reps.action import Action, apply_matrix
+from coset.reps.blocks import block_diagonal, kron
 from coset.reps.infinitesimal import embed, is_orthogonal, tangent
 
 
@@ -89,6 +90,12 @@ class Representation(Action):
         from coset.reps.intertwiners import invariants
 
         return invariants(self)
+
+    def irreps(self) -> Any:
+        """Its :class:`~coset.reps.irreps.Irreps`, found by characters; see :func:`coset.reps.characters.irreps_of`."""
+        from coset.reps.characters import irreps_of
+
+        return irreps_of(self)
 
     def summands(self) -> tuple[Representation, ...]:
         """The parts of a direct sum in order; a representation that is no sum is its own single part."""
@@ -378,21 +385,3 @@ class Restriction(Representation):
 
     def __str__(self) -> str:
         return str(self.base)
-
-
-def block_diagonal(blocks: Sequence[Tensor]) -> Tensor:
-    """``(*batch, d_i, d_i)`` blocks to ``(*batch, sum, sum)``."""
-    lead = torch.broadcast_shapes(*(block.shape[:-2] for block in blocks))
-    total = sum(block.shape[-1] for block in blocks)
-    out, start = blocks[0].new_zeros(*lead, total, total), 0
-    for block in blocks:
-        stop = start + block.shape[-1]
-        out[..., start:stop, start:stop] = block
-        start = stop
-    return out
-
-
-def kron(a: Tensor, b: Tensor) -> Tensor:
-    """Kronecker product over leading batch axes."""
-    out = torch.einsum("...ij,...kl->...ikjl", a, b)
-    return out.reshape(*out.shape[:-4], a.shape[-2] * b.shape[-2], a.shape[-1] * b.shape[-1])

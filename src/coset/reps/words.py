@@ -1,7 +1,8 @@
 """The words of the field language and their arguments: ``vector``, ``tensor(2)``, ``image(size=16, disc=true)``.
 
-An argument is a number, ``true`` or ``false``, a pair such as ``16x24`` or a word; it is given in order or by name. Words
-are parsed, never evaluated.
+Irreps stand for themselves, ``8x0e+4x1o``, or are an argument, ``irreps(8x0e+4x1o, layout=mul_ir)``. Any other argument is
+a number, ``true`` or ``false``, a pair such as ``16x24`` or a word; it is given in order or by name. Words are parsed, never
+evaluated.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from coset.errors import CosetError, InputError, unknown
+from coset.groups.parse import parse_group
 from coset.reps.action import Fibre, Fixed, Kind, Position, Recorded, Scalar, Tensorial
 from coset.reps.image import Image
 from coset.reps.induced import RegularAxis
+from coset.reps.irreps import Irreps
 from coset.reps.sequence import Sequence
 
 #: words that stand for one kind; ``tensor`` alone needs its argument
@@ -34,6 +37,13 @@ WORDS: dict[str, Kind] = {
     "regular": RegularAxis(),
     "recorded": Recorded(),
 }
+
+
+def irreps(spec: str, group: str = "O(3)", layout: str = "ir_mul") -> Irreps:
+    """The word ``irreps``: ``irreps(2x0+1x2, group=SO(3))``."""
+    return Irreps(spec, parse_group(group), layout=layout)
+
+
 #: words that take arguments, by what they make
 _MAKERS: dict[str, Callable[..., Kind]] = {
     "tensor": Tensorial,
@@ -41,13 +51,16 @@ _MAKERS: dict[str, Callable[..., Kind]] = {
     "sequence": Sequence,
     "regular": RegularAxis,
     "recorded": Recorded,
+    "irreps": irreps,
 }
-_WORD = re.compile(r"^([a-z_]+)(?:\(\s*([^()]*)\s*\))?$")
+_WORD = re.compile(r"^([a-z_]+)(?:\(\s*(.*?)\s*\))?$")
 
 
 def parse_kind(word: str, spec: str = "") -> Kind:
     """The kind named by ``word``; InputError, with the nearest word, for one that does not exist or wrong arguments."""
     spec = spec or word
+    if word[:1].isdigit() and not word.isdigit():
+        return Irreps(word)
     match = _WORD.match(word)
     if not match:
         raise InputError(f"field {spec!r}: {word!r} is no kind; expected a word such as {', '.join(sorted(WORDS))}")
@@ -56,17 +69,19 @@ def parse_kind(word: str, spec: str = "") -> Kind:
         raise unknown("kind", name, {*WORDS, *_MAKERS})
     if not inside:
         if name not in WORDS:
-            raise InputError(f"field {spec!r}: write the rank, as in 'tensor(2)'")
+            example = "the rank, as in 'tensor(2)'" if name == "tensor" else "them out, as in '8x0e+4x1o'"
+            raise InputError(f"field {spec!r}: write {example}")
         return WORDS[name]
     if name not in _MAKERS:
         raise InputError(f"field {spec!r}: {name!r} takes no argument")
     positional, named = [], {}
+    read = str if name == "irreps" else _value  # 2x0 are two irreps, not a pair of numbers
     for item in inside.split(","):
         key, equals, value = item.partition("=")
         if equals:
-            named[key.strip()] = _value(value.strip())
+            named[key.strip()] = read(value.strip())
         else:
-            positional.append(_value(key.strip()))
+            positional.append(read(key.strip()))
     try:
         bound = inspect.signature(_MAKERS[name]).bind(*positional, **named)
         return _MAKERS[name](*bound.args, **bound.kwargs)
