@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,31 +15,49 @@ from torch import Tensor
 from coset.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
 class Index:
     """A map from items to rows: ``values`` ``(items,)`` int64 in ``0..size-1``.
 
     ``order`` and ``pointer`` list the items of each row, ``order[pointer[r]:pointer[r + 1]]``, in their own order: sums over
-    them are deterministic and need no atomic additions.
+    them are deterministic and need no atomic additions. They are found on first use, unless they are known and given.
     """
 
-    values: Tensor
-    size: int
+    def __init__(self, values: Tensor, size: int, order: Tensor | None = None, pointer: Tensor | None = None) -> None:
+        if values.ndim != 1 or values.is_floating_point():
+            raise InputError(f"an index is a list of integers, got {values.dtype} {tuple(values.shape)}")
+        self.values, self.size = values, size
+        self._order, self._pointer = order, pointer
+        self._groups: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def __post_init__(self) -> None:
-        if self.values.ndim != 1 or self.values.is_floating_point():
-            raise InputError(f"an index is a list of integers, got {self.values.dtype} {tuple(self.values.shape)}")
-
-    @cached_property
+    @property
     def order(self) -> Tensor:
         """The items sorted by row, stable, ``(items,)``."""
-        return torch.argsort(self.values, stable=True)
+        if self._order is None:
+            self._order = torch.argsort(self.values, stable=True)
+        return self._order
 
-    @cached_property
+    @property
     def pointer(self) -> Tensor:
         """Where each row's items begin in ``order``, ``(size + 1,)``."""
-        rows = torch.arange(self.size + 1, device=self.values.device, dtype=self.values.dtype)
-        return torch.searchsorted(self.values[self.order], rows)
+        if self._pointer is None:
+            rows = torch.arange(self.size + 1, device=self.values.device, dtype=self.values.dtype)
+            self._pointer = torch.searchsorted(self.values[self.order], rows)
+        return self._pointer
+
+    def groups(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The items of every row in groups of ``length``: the row of each group ``(groups,)``, its items ``(groups, length)``,
+        and which of them are items; the last group of a row is filled up with item 0."""
+        if length not in self._groups:
+            counts = self.pointer.diff()
+            rows = torch.repeat_interleave(torch.arange(self.size, device=counts.device), (counts + length - 1) // length)
+            place = torch.arange(len(rows), device=rows.device) - torch.searchsorted(rows, rows)
+            slots = (self.pointer[rows] + place * length).unsqueeze(1) + torch.arange(length, device=rows.device)
+            filled = slots < self.pointer[rows + 1].unsqueeze(1)
+            self._groups[length] = rows, torch.where(filled, self.order[slots.clamp(max=len(self.order) - 1)], 0), filled
+        return self._groups[length]
+
+    def __repr__(self) -> str:
+        return f"Index({len(self.values)} items -> {self.size} rows)"
 
     def check(self) -> None:
         """InputError if an entry points outside; costs a synchronization on an accelerator."""

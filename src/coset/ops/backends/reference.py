@@ -1,4 +1,4 @@
-"""The oracle: a plan read out term by term, in any dtype. Nothing here is optimized; autograd differentiates it as it stands."""
+"""The oracle: a plan read out term by term, in any dtype; nothing optimized, autograd differentiates it as it stands."""
 
 from __future__ import annotations
 
@@ -30,6 +30,34 @@ def evaluate(plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index],
         return total.sum(0)
     index = indices[plan.output.index]
     return total.new_zeros(index.size, *total.shape[1:]).index_add(0, index.values, total)
+
+
+def supports(plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index]) -> str | None:
+    """Every plan on every tensor."""
+    return None
+
+
+def forward(plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index], items: int) -> Tensor:
+    """:func:`evaluate`."""
+    return evaluate(plan, inputs, indices, items)
+
+
+def gradients(
+    plan: Plan,
+    inputs: Sequence[Tensor],
+    grad: Tensor,
+    indices: Mapping[str, Index],
+    items: int,
+    needs: tuple[bool, ...],
+) -> list[Tensor | None]:
+    """The cotangents asked for: the same sum with the output's cotangent in the place of each input in turn."""
+    results: list[Tensor | None] = [None] * len(inputs)
+    for which, needed in enumerate(needs):
+        if needed:
+            substituted = [grad if place == which else x for place, x in enumerate(inputs)]
+            # the cotangent of a sum over channels is the same for all of them
+            results[which] = evaluate(plan.gradient(which), substituted, indices, items).expand_as(inputs[which]).contiguous()
+    return results
 
 
 def _read(operand: Operand, x: Tensor, indices: Mapping[str, Index], items: int) -> Tensor:
