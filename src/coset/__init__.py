@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from coset.groups.finite import C, D, Icosahedral, Octahedral, Tetrahedral
     from coset.groups.matrix import GL, SL, SO, O
     from coset.groups.permutation import S
+    from coset.nn.accelerate import accelerate
     from coset.reps.fields import Field, Fields
+    from coset.reps.irreps import Irreps
     from coset.symmetrizers.symmetrize import symmetrize
     from coset.task import Method, Recipe, Stage, Task
 
 __all__ = [
-    "GL", "SE", "SL", "SO", "Affine", "C", "Contract", "D", "E", "Field", "Fields", "Icosahedral", "Method", "O", "Octahedral",
-    "Recipe", "S", "Scale", "Stage", "T", "Task", "Tetrahedral", "attach", "audit", "compare", "orbits", "scan", "symmetrize",
-    "testing",
+    "GL", "SE", "SL", "SO", "Affine", "C", "Contract", "D", "E", "Field", "Fields", "Icosahedral", "Irreps", "Method", "O",
+    "Octahedral", "Recipe", "S", "Scale", "Stage", "T", "Task", "Tetrahedral", "accelerate", "attach", "audit", "compare",
+    "orbits", "scan", "symmetrize", "testing",
 ]  # fmt: skip
 
 _HOMES = {
@@ -45,7 +47,9 @@ _HOMES = {
     "coset.groups.finite": ("C", "D", "Icosahedral", "Octahedral", "Tetrahedral"),
     "coset.groups.matrix": ("GL", "O", "SL", "SO"),
     "coset.groups.permutation": ("S",),
+    "coset.nn.accelerate": ("accelerate",),
     "coset.reps.fields": ("Field", "Fields"),
+    "coset.reps.irreps": ("Irreps",),
     "coset.symmetrizers.symmetrize": ("symmetrize",),
     "coset.task": ("Method", "Recipe", "Stage", "Task"),
 }
