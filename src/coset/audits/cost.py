@@ -79,8 +79,8 @@ def cost(
         forward()
         with FlopCounterMode(display=False) as counter:
             forward()
-        seconds = _median(forward, repeats, first.device)
-        memory = _peak(forward, first.device)
+        seconds = median_seconds(forward, repeats, first.device)
+        memory = peak_bytes(forward, first.device)
     step_seconds = None
     if train and learned:
         step = _step(forward, learned, loss or _mean_square)
@@ -88,8 +88,8 @@ def cost(
         state = {name: value.clone() for name, value in module.state_dict().items()}  # type: ignore[union-attr]
         try:
             step()
-            step_seconds = _median(step, repeats, first.device)
-            memory = _peak(step, first.device)
+            step_seconds = median_seconds(step, repeats, first.device)
+            memory = peak_bytes(step, first.device)
         finally:
             module.load_state_dict(state)  # type: ignore[union-attr]
             for p, gradient in zip(parameters, kept, strict=True):
@@ -127,7 +127,8 @@ def _mean_square(y: Any) -> Tensor:
     return torch.stack([part.abs().square().mean() for part in parts if part.is_floating_point() or part.is_complex()]).sum()
 
 
-def _median(call: Callable[[], Any], repeats: int, device: torch.device) -> float:
+def median_seconds(call: Callable[[], Any], repeats: int, device: torch.device) -> float:
+    """Wall time of one call, the median of ``repeats``."""
     times = []
     for _ in range(repeats):
         _wait(device)
@@ -143,7 +144,8 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak(call: Callable[[], Any], device: torch.device) -> int:
+def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
+    """Bytes that one call adds at its peak."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
