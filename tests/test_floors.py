@@ -16,7 +16,21 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "coset"
 FILES = sorted(SRC.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
-OPTIONAL = ("lightning", "pytorch_lightning", "sklearn", "plotly", "jinja2", "matplotlib", "tensorboard", "ray")
+#: extras that `all` leaves out: peers are measured against, not used
+NOT_FOR_USERS = {"all", "dev", "peers"}
+OPTIONAL = (
+    "lightning",
+    "pytorch_lightning",
+    "sklearn",
+    "plotly",
+    "jinja2",
+    "matplotlib",
+    "tensorboard",
+    "ray",
+    "triton",
+    "e3nn",
+    "sphericart",
+)
 
 #: run as processes of their own, for files that the user trusts
 CHILDREN = ("interop/pickled.py", "train/foreign.py")
@@ -135,7 +149,7 @@ def test_nothing_that_replaces_torch_is_asked_for():
 def test_extra_all_names_every_extra_of_users():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (line,) = extras["all"]
-    assert set(line.partition("[")[2].rstrip("]").split(",")) == set(extras) - {"all", "dev"}
+    assert set(line.partition("[")[2].rstrip("]").split(",")) == set(extras) - NOT_FOR_USERS
 
 
 def test_constraints_pin_what_is_asked_for():
