@@ -88,7 +88,9 @@ def save(tables: Sequence[Table], out: Path, origin: dict[str, str]) -> None:
 
 
 def _section(table: Table) -> str:
-    head = "<tr>" + "".join(f"<th>{html.escape(column)}</th>" for column in table.columns) + "</tr>"
+    words = {column for row in table.rows for column, value in row.items() if isinstance(value, str)}
+    names = ((' class="text"' if column in words else "", html.escape(column)) for column in table.columns)
+    head = "<tr>" + "".join(f"<th{kind}>{name}</th>" for kind, name in names) + "</tr>"
     rows = "".join("<tr>" + "".join(_td(row.get(column), column) for column in table.columns) + "</tr>" for row in table.rows)
     text = f"<h2>{html.escape(table.title)}</h2><p>{html.escape(table.note)}</p>"
     return f"<section>{text}<table>{head}{rows}</table></section>"
@@ -106,6 +108,6 @@ p { margin: 0 0 .8rem; color: #555; max-width: 60rem; }
 dl { color: #555; font-size: .85rem; } dl div { display: flex; gap: 1rem; } dt { width: 6rem; } dd { margin: 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th { text-align: right; font-weight: 500; color: #555; border-bottom: 1px solid #999; padding: .25rem .7rem; }
-td { text-align: right; padding: .2rem .7rem; border-bottom: 1px solid #eee; } td.text, th:first-child { text-align: left; }
+td { text-align: right; padding: .2rem .7rem; border-bottom: 1px solid #eee; } td.text, th.text { text-align: left; }
 td.ratio { font-weight: 600; }
 """
