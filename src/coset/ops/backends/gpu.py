@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from coset.errors import require
+from coset.ops.backends.exchange import gradients_by_exchange
 from coset.ops.backends.triton_source import ROWS, kernels
 from coset.ops.index import Index
 from coset.ops.plan import ITEM, SHARED, Plan
@@ -78,11 +79,9 @@ def gradients(
 ) -> list[Tensor | None]:
     """Cotangents of the inputs that are asked for."""
     channels = _channels(plan, inputs)
-    out: list[Tensor | None] = []
-    for which, needed in enumerate(needs):
-        given = [*inputs[:which], grad, *inputs[which + 1 :]]
-        out.append(_run(plan.gradient(which), given, indices, items, channels) if needed else None)
-    return out
+    return gradients_by_exchange(
+        lambda exchanged, given: _run(exchanged, given, indices, items, channels), plan, inputs, grad, needs
+    )
 
 
 def _power_of_two(n: int) -> int:

@@ -52,9 +52,12 @@ class BackendWarning(UserWarning):
 class Backend(Protocol):
     """What a backend's module gives."""
 
-    def supports(self, plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index]) -> str | None: ...
+    def supports(self, plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index]) -> str | None:
+        """None, or why not."""
 
-    def forward(self, plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index], items: int) -> Tensor: ...
+    def forward(self, plan: Plan, inputs: Sequence[Tensor], indices: Mapping[str, Index], items: int) -> Tensor:
+        """The plan's sum."""
+        ...
 
     def gradients(
         self,
@@ -64,7 +67,9 @@ class Backend(Protocol):
         indices: Mapping[str, Index],
         items: int,
         needs: tuple[bool, ...],
-    ) -> list[Tensor | None]: ...
+    ) -> list[Tensor | None]:
+        """The cotangents of the inputs that ``needs`` marks, None elsewhere."""
+        ...
 
 
 @dataclass(frozen=True)

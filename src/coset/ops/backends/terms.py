@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from coset.ops.backends.exchange import gradients_by_exchange
 from coset.ops.index import Index
 from coset.ops.plan import ITEM, SHARED, Operand, Plan
 
@@ -47,14 +48,7 @@ def gradients(
     needs: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """The cotangents asked for: the same sum with the output's cotangent in the place of each input in turn."""
-    results: list[Tensor | None] = [None] * len(inputs)
-    for which, needed in enumerate(needs):
-        if needed:
-            substituted = [grad if place == which else x for place, x in enumerate(inputs)]
-            found = forward(plan.gradient(which), substituted, indices, items)
-            # the cotangent of a sum over channels is the same for all of them
-            results[which] = found.expand_as(inputs[which]).contiguous()
-    return results
+    return gradients_by_exchange(lambda exchanged, given: forward(exchanged, given, indices, items), plan, inputs, grad, needs)
 
 
 @lru_cache(maxsize=256)
