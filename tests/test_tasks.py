@@ -14,6 +14,8 @@ from coset import testing
 from coset.contract import frozen
 from coset.recipe import Request
 from coset.report.cite import references
+from coset.task import fit
+from coset.train.batches import loader
 from coset.train.checkpoint import load_model, save_model
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(coset.tasks.__path__))
@@ -47,8 +49,10 @@ def test_a_small_step_down_the_gradient_lowers_the_loss_of_every_stage(name, met
             model, data = stage.prepare(model, data)
         if stage.loop is None:
             continue
+        if stage.loop is not fit:
+            continue  # a loop of its own has tests of its own
         objective = stage.objective or task.objective
-        batch = {key: value[:16] for key, value in data.train.items()}
+        batch = next(iter(loader(data.train, 16, seed=0, shuffle=False)))
         model.train()
         weights = [p for p in model.parameters() if p.requires_grad]
         before = loss_of(objective, model, batch)
