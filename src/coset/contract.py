@@ -166,8 +166,17 @@ class Contract:
         """``gy - g . y`` by name; all that is needed for recorded pairs, where nobody can act on the input."""
         y, gy = self.outputs.pack(y), self.outputs.pack(gy)
         given = {} if given is None else self.inputs.pack(given)
-        want = self._move(g, self.outputs, y, given)
-        return {name: gy[name] - want[name] for name in want}
+        return self.against(gy, self._move(g, self.outputs, y, given))[0]
+
+    def against(self, got: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """``got - want`` and ``want`` by name, both 0 where the action of a partial kind is not defined (see ``Kind``)."""
+        gap, known = {}, {}
+        for name, declared in self.outputs:
+            if name in want:
+                outside = torch.isnan(want[name]) if declared.kind.partial else None
+                gap[name] = got[name] - want[name] if outside is None else (got[name] - want[name]).masked_fill(outside, 0)
+                known[name] = want[name] if outside is None else want[name].masked_fill(outside, 0)
+        return gap, known
 
     def residual(self, f: Callable[..., Any], x: Any, g: Any, *, seed: int = 0) -> dict[str, Tensor]:
         """``f(g . x) - g . f(e . x)`` by name of output, for one element ``g``; differentiable in ``f``'s weights."""
@@ -181,8 +190,7 @@ class Contract:
             )
         y = self.call(f, self.origin(x), seed=seed)
         gy = self.call(f, self.act(g, x), seed=seed)
-        want = self._move(g, self.outputs, y, self.inputs.pack(x))
-        return {name: gy[name] - want[name] for name in want}, want
+        return self.against(gy, self._move(g, self.outputs, y, self.inputs.pack(x)))
 
     def error(self, f: Callable[..., Any], x: Any, g: Any, *, seed: int = 0) -> float:
         """Relative error at one element: the largest over outputs of ``|residual| / |g . f(x)|`` (0/0 is 0)."""

@@ -10,6 +10,7 @@ from coset.groups.finite import C, Cayley, D, Icosahedral, Octahedral, Tetrahedr
 from coset.groups.matrix import GL, SL, SO, SU, Lorentz, O, Sp, U
 from coset.groups.parse import GROUPS, parse_group
 from coset.groups.permutation import S
+from coset.groups.torus import Torus
 
 WRITTEN = {
     "C(8)": C(8),
@@ -39,6 +40,7 @@ WRITTEN = {
     "Subgroup(D(4), [0, 2])": D(4).subgroup(["r^2"]),
     "Stabilizer(O(3), [0, 0, 2])": O(3).stabilizer([0, 0, 1]),
     "Affine(2, positive=True)": Affine(2, positive=True),
+    "Torus(32, 16)": Torus(32, 16),
 }
 
 
@@ -56,6 +58,7 @@ simple = st.one_of(
     *(st.builds(group, small, spread=spread) for group in (SL, Sp, E, SE)),
     *(st.builds(group, small, st.booleans(), spread=spread) for group in (GL, Affine)),
     *(st.builds(group, st.booleans()) for group in (Tetrahedral, Octahedral, Icosahedral)),
+    st.builds(Torus, small, small),
     st.builds(Lorentz, small, small, restricted=st.booleans(), spread=spread),
     st.builds(Scale, small, st.dictionaries(name, number, max_size=3), spread=spread),
     st.builds(

@@ -14,6 +14,7 @@ from coset.groups.matrix import GL, SL, Lorentz
 from coset.groups.orthogonal import SO, O
 from coset.groups.permutation import S
 from coset.groups.product import Power
+from coset.groups.torus import Torus
 from coset.reps.action import Fibre, Fixed, Kind, Position, Scalar, Tensorial
 from coset.reps.defining import Vector
 from coset.reps.exchange import Exchange
@@ -21,6 +22,7 @@ from coset.reps.fields import Field, Fields
 from coset.reps.image import Image
 from coset.reps.induced import Regular, RegularAxis
 from coset.reps.sequence import Sequence
+from coset.reps.torus import PeriodicImage
 
 GEOMETRIC = [
     SO(2),
@@ -45,6 +47,8 @@ GRID = [
     *((Image(), group) for group in (C(1), C(2), C(4), D(1), D(2), D(4))),
     *((Fibre(fibre, Image()), D(4)) for fibre in (Tensorial(1), Tensorial(2), Tensorial(0, parity=True), RegularAxis())),
     *((Sequence(), group) for group in (C(4), C(8), D(4), D(8))),
+    *((PeriodicImage(), group) for group in (Torus(6, 8), Torus(3, 2), Torus(2, 1))),
+    (Fibre(Tensorial(2), PeriodicImage()), Torus(3, 6)),
     *((RegularAxis(), group) for group in (C(5), D(4), Icosahedral(), Exchange("a", "b"))),
 ]
 EXACT = [(kind, group) for kind in CARTESIAN for group in GEOMETRIC] + GRID
@@ -62,6 +66,8 @@ def data(kind: Kind, group, lead=(2,), dtype=torch.float64):
         space = Vector(group).dim
     if isinstance(kind, Image):
         shape = (7, 7)
+    elif isinstance(kind, PeriodicImage):
+        shape = (6, 8)
     elif isinstance(kind, Sequence):
         shape = (8,)
     elif isinstance(kind, RegularAxis):

@@ -19,6 +19,7 @@ from coset.groups.orthogonal import Orthogonal
 from coset.groups.parse import parse_group
 from coset.groups.permutation import S
 from coset.groups.product import Semidirect
+from coset.groups.torus import Torus
 
 QUATERNIONS = Cayley(
     [[0, 1, 2, 3, 4, 5, 6, 7], [1, 4, 3, 6, 5, 0, 7, 2], [2, 7, 4, 1, 6, 3, 0, 5], [3, 2, 5, 4, 7, 6, 1, 0],
@@ -38,6 +39,7 @@ def _turn(h: Tensor, t: Tensor) -> Tensor:
 FINITE: list[Group] = [
     *(C(1), C(4), C(7), D(1), D(3), D(4), Tetrahedral(), Octahedral(), Icosahedral(), Octahedral(inversion=True)),
     *(QUATERNIONS, Octahedral().subgroup([1]), D(6).subgroup(["r^2", "s"])),
+    *(Torus(3, 4), Torus(1, 5), Torus(6, 6)),
 ]
 COMPACT: list[Group] = [
     *(O(1), O(2), O(3), O(4), SO(1), SO(2), SO(3), SO(4), SO(5), U(1), U(2), SU(2), SU(3)),
@@ -176,9 +178,9 @@ def test_generators(group):
 @few
 def test_linear(group, seed):
     try:
-        group.linear(group.identity())
+        group.linear(group.identity()), group.shift(group.identity())
     except ContractError:
-        assert isinstance(group, Cayley) or group in MADE
+        assert isinstance(group, (Cayley, Torus)) or group in MADE
         return
     law_of_linear(group, seed)
 

@@ -235,10 +235,10 @@ def _measure(
     for rows, part in plan.chunks():
         y = part.plain()
         for start, stop, gy in part.orbit(g):
-            want = part.want(y, chosen.take(g, start, stop))
+            gap, want = plan.contract.against(_doubled(gy), _doubled(part.want(y, chosen.take(g, start, stop))))
             for name, declared in outputs:
                 at = (slice(start, stop), slice(int(rows[0]), int(rows[-1]) + 1))
-                gaps[name][at] = part.members.squares(declared, _minus(gy[name], want[name])).sqrt().cpu()
+                gaps[name][at] = part.members.squares(declared, gap[name]).sqrt().cpu()
                 sizes[name][at] = part.members.squares(declared, want[name]).sqrt().cpu()
     errors = torch.stack([relative_by_member(gaps[name], sizes[name]) for name in gaps]).amax(0)
     errors[:, ~_holds(contract, plan.members, x)] = torch.nan
@@ -310,8 +310,9 @@ def _pool(parts: list[Measured]) -> Measured:
     )
 
 
-def _minus(a: Tensor, b: Tensor) -> Tensor:
-    return a.double() - b.double() if not a.is_complex() else (a - b).abs()
+def _doubled(y: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs in double precision, complex ones as they are: their differences are what is measured."""
+    return {name: value if value.is_complex() else value.double() for name, value in y.items()}
 
 
 def _mean(values: np.ndarray) -> float:

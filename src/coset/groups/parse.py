@@ -19,18 +19,20 @@ from typing import Any
 from coset.errors import InputError, unknown
 from coset.groups.euclidean import SE, Affine, E, OneParameter, Scale, T
 from coset.groups.finite import C, Cayley, D, Icosahedral, Octahedral, Tetrahedral
+from coset.groups.flows import Flow
 from coset.groups.group import Group
 from coset.groups.matrix import GL, SL, SO, SU, Lorentz, O, Sp, Stabilizer, U
 from coset.groups.permutation import S
 from coset.groups.subgroups import Subgroup
+from coset.groups.torus import Torus
 
 #: what a name stands for: the class of that name, or a function where paper and code write differently
 GROUPS: dict[str, Callable[..., Group]] = {
     cls.__name__: cls
     for cls in (
-        *(C, D, Tetrahedral, Octahedral, Icosahedral, Cayley, Subgroup),
+        *(C, D, Tetrahedral, Octahedral, Icosahedral, Cayley, Subgroup, Torus),
         *(GL, SL, SO, U, SU, Sp, Lorentz, Stabilizer),
-        *(T, E, SE, Affine, Scale, OneParameter),
+        *(T, E, SE, Affine, Scale, OneParameter, Flow),
     )
 }
 

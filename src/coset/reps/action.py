@@ -27,6 +27,8 @@ class Kind(ABC):
     still: bool = False
     #: True for numbers that a model may differentiate and noise may perturb
     floating: bool = True
+    #: True where an action is not defined on all entries: ``move`` leaves NaN there, and residuals leave these entries out
+    partial: bool = False
 
     @abstractmethod
     def move(self, group: Any, g: Any, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:

@@ -15,10 +15,12 @@ from typing import Any
 from coset.errors import CosetError, InputError, unknown
 from coset.groups.parse import parse_group
 from coset.reps.action import Fibre, Fixed, Kind, Position, Recorded, Scalar, Tensorial
+from coset.reps.frames import Frames, VelocityState
 from coset.reps.image import Image
 from coset.reps.induced import RegularAxis
 from coset.reps.irreps import Irreps
 from coset.reps.sequence import Sequence
+from coset.reps.torus import PeriodicImage
 
 #: words that stand for one kind; ``tensor`` alone needs its argument
 WORDS: dict[str, Kind] = {
@@ -33,6 +35,8 @@ WORDS: dict[str, Kind] = {
     "image": Image(),
     "vector_image": Fibre(Tensorial(1), Image()),
     "regular_image": Fibre(RegularAxis(), Image()),
+    "periodic_image": PeriodicImage(),
+    "frames": Frames(),
     "sequence": Sequence(),
     "regular": RegularAxis(),
     "recorded": Recorded(),
@@ -48,6 +52,9 @@ def irreps(spec: str, group: str = "O(3)", layout: str = "ir_mul") -> Irreps:
 _MAKERS: dict[str, Callable[..., Kind]] = {
     "tensor": Tensorial,
     "image": Image,
+    "periodic_image": PeriodicImage,
+    "frames": Frames,
+    "velocity_state": VelocityState,
     "sequence": Sequence,
     "regular": RegularAxis,
     "recorded": Recorded,
