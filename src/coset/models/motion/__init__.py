@@ -1,0 +1,1 @@
+"""Systems that take sequences and moving scenes."""
