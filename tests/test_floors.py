@@ -1,6 +1,7 @@
 """What no single file can promise: floors, sizes, documentation, what may be installed and what may be absent."""
 
 import ast
+import importlib.util
 import os
 import re
 import shutil
@@ -16,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SRC = ROOT / "src" / "coset"
 FILES = sorted(SRC.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
-#: extras that `all` leaves out: peers are measured against, not used
-NOT_FOR_USERS = {"all", "dev", "peers"}
+#: extras that `all` leaves out: what is measured against, not used
+NOT_FOR_USERS = {"all", "dev", "peers", "graphs"}
 OPTIONAL = (
     "lightning",
     "pytorch_lightning",
@@ -30,6 +31,9 @@ OPTIONAL = (
     "triton",
     "e3nn",
     "sphericart",
+    "gymnasium",
+    "mujoco",
+    "torch_geometric",
 )
 
 #: run as processes of their own, for files that the user trusts
@@ -231,3 +235,39 @@ def test_import_coset_costs_nothing_and_its_names_little():
     done = python(measured)
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout) < 1.0
+
+
+def test_no_model_imports_another():
+    """What two systems need goes down to a lower floor."""
+    models = [path for path in FILES if "models" in path.relative_to(SRC).parts]
+    found = [
+        where(path, node)
+        for path in models
+        for node in ast.walk(TREES[path])
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("coset.models")
+    ]
+    assert len(models) > 20
+    assert not found
+
+
+def test_systems_do_not_repeat_each_other():
+    """Six-line windows that stand elsewhere: below three percent in the rooms of systems."""
+    spec = importlib.util.spec_from_file_location("repetition", ROOT / "benchmarks" / "repetition.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    files = module.python_files([SRC / room for room in ("models", "tasks", "data", "objectives", "symmetrizers")])
+    found = module.repeated(files)
+    assert sum(count for _, count in found.values()) > 5000
+    assert module.share(found) < 3
+
+
+def test_a_copied_block_is_seen(tmp_path):
+    spec = importlib.util.spec_from_file_location("repetition", ROOT / "benchmarks" / "repetition.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "src").mkdir()
+    block = "\n".join(f"    value_{i} = {i}" for i in range(7))
+    (tmp_path / "src" / "a.py").write_text(f"import os\n\ndef f():\n{block}\n    return value_0\n")
+    (tmp_path / "src" / "b.py").write_text(f"def g():\n{block}\n    return 1\n")
+    found = module.repeated([tmp_path / "src" / "a.py"], tmp_path)
+    assert found == {tmp_path / "src" / "a.py": (2, 4)}

@@ -19,7 +19,8 @@ from coset.groups.euclidean import E
 from coset.groups.matrix import O
 from coset.groups.permutation import S
 from coset.models.points.egnn import EGNN
-from coset.models.points.gnn import INPUTS, OUTPUTS, ParticleGNN
+from coset.models.points.gnn import ParticleGNN
+from coset.nn.particles import INPUTS, OUTPUTS
 from coset.objectives.supervised import Supervised
 from coset.symmetrizers.augment import AugmentationSpace, Augmented
 from coset.symmetrizers.canonical import MDS, Canonicalize

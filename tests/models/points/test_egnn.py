@@ -7,8 +7,8 @@ from coset.data.nbody import sample
 from coset.errors import InputError
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
-from coset.models.points.egnn import EGNN, all_pairs
-from coset.models.points.gnn import INPUTS
+from coset.models.points.egnn import EGNN
+from coset.nn.particles import INPUTS, all_pairs
 from coset.testing import Broken, check
 
 

@@ -9,7 +9,8 @@ from coset.errors import InputError
 from coset.groups.euclidean import T
 from coset.groups.matrix import SO
 from coset.groups.permutation import S
-from coset.models.points.gnn import INPUTS, OUTPUTS, ParticleGNN, pair_features
+from coset.models.points.gnn import ParticleGNN, pair_features
+from coset.nn.particles import INPUTS, OUTPUTS
 from coset.testing import Broken, assert_equivariant, check
 
 

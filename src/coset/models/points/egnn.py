@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from coset.contract import Contract
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
-from coset.models.points.gnn import INPUTS, OUTPUTS, check_particles, check_sizes
 from coset.nn.message import MessagePassing
+from coset.nn.particles import INPUTS, OUTPUTS, all_pairs, check_particles, check_sizes
 
 
 class EGNN(nn.Module):
@@ -47,10 +47,3 @@ class EGNN(nn.Module):
             out = layer(h, x, edge_index, v, product)
             h, x, v = out["h"], out["x"], out["v"]
         return x.view(shape)
-
-
-def all_pairs(batch: int, n: int, *, device: torch.device | None = None) -> Tensor:
-    """``edge_index`` (2, batch n (n - 1)) of complete graphs of ``n`` nodes side by side, (source, target)."""
-    source, target = torch.where(~torch.eye(n, dtype=torch.bool, device=device))
-    offset = torch.arange(batch, device=device).unsqueeze(-1) * n
-    return torch.stack([(offset + source).flatten(), (offset + target).flatten()])

@@ -13,13 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from coset.contract import Contract
-from coset.errors import InputError
 from coset.groups.permutation import S
 from coset.nn.message import mlp
-
-#: a system of particles as every model of this task takes it
-INPUTS = {"pos": "B x N x position", "vel": "B x N x vector", "charge": "B x N x scalar"}
-OUTPUTS = "B x N x position"
+from coset.nn.particles import INPUTS, OUTPUTS, check_particles, check_sizes
 
 
 class ParticleGNN(nn.Module):
@@ -56,16 +52,3 @@ def pair_features(pos: Tensor, charge: Tensor) -> Tensor:
     """Product of charges and squared distance of every pair, ``(..., N, N, 2)``."""
     square = (pos.unsqueeze(-2) - pos.unsqueeze(-3)).square().sum(-1)
     return torch.stack([charge.unsqueeze(-1) * charge.unsqueeze(-2), square], -1)
-
-
-def check_sizes(name: str, **sizes: int) -> None:
-    """InputError for a size below 1."""
-    if bad := {key: value for key, value in sizes.items() if value < 1}:
-        raise InputError(f"{name}: sizes are at least 1, got {', '.join(f'{key} {value}' for key, value in bad.items())}")
-
-
-def check_particles(pos: Tensor, vel: Tensor, charge: Tensor) -> None:
-    """InputError unless ``pos`` and ``vel`` are ``(..., N, 3)`` and ``charge`` is ``(..., N)``."""
-    if pos.ndim < 2 or pos.shape[-1] != 3 or vel.shape != pos.shape or charge.shape != pos.shape[:-1]:
-        shapes = f"pos {tuple(pos.shape)}, vel {tuple(vel.shape)}, charge {tuple(charge.shape)}"
-        raise InputError(f"particles are pos (..., N, 3), vel of the same shape and charge (..., N); got {shapes}")

@@ -20,11 +20,10 @@ from coset.contract import Contract
 from coset.errors import InputError
 from coset.groups.euclidean import SE, E
 from coset.groups.permutation import S
-from coset.models.points.egnn import all_pairs
-from coset.models.points.gnn import INPUTS, OUTPUTS, check_particles, check_sizes
 from coset.nn.irreps_gate import IrrepsGate
 from coset.nn.irreps_linear import IrrepsLinear
 from coset.nn.message import mlp
+from coset.nn.particles import INPUTS, OUTPUTS, all_pairs, check_particles, check_sizes
 from coset.nn.signal_product import SignalProduct, signal_irreps
 from coset.ops.index import Edges
 from coset.ops.radial import gaussian_basis, gaussian_grid
