@@ -157,3 +157,15 @@ class Finding:
     def plot(self) -> Any:
         """A figure of this finding (matplotlib); extra ``report``."""
         raise TypeError(f"{type(self).__name__} has no picture")
+
+    def draw(self, path: str | Path, *, dpi: int = 90) -> Path | None:
+        """The picture as a PNG; None, and no file, for a finding without one and where matplotlib is not installed."""
+        import importlib.util
+        import io
+
+        if type(self).plot is Finding.plot or importlib.util.find_spec("matplotlib") is None:
+            return None
+        stream = io.BytesIO()
+        self.plot().savefig(stream, format="png", dpi=dpi, bbox_inches="tight")
+        write_atomically(path, stream.getvalue())
+        return Path(path)

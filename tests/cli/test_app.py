@@ -58,7 +58,7 @@ def test_every_help_shows_an_example(verb, capsys):
     [
         (["audti"], 'Did you mean "audit"'),
         (["list", "group"], "groups"),
-        (["audit", "x:y"], "--group"),
+        (["audit", "x:y", "--group", "C(4)"], "belong together"),
         (
             ["audit", "x:y", "--group", "C(4)", "--in", "image", "--out-rep", "image", "--data", "digits", "--dtype", "float"],
             "float64",
@@ -117,7 +117,7 @@ def test_doctor_in_text_and_json(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["passed"] is True
     assert told["versions"]["torch"] in text
-    assert set(told["extras"]) == {"train", "report", "track", "ray", "triton", "peers"}
+    assert set(told["extras"]) == {"train", "report", "track", "ray", "triton", "control", "graphs", "peers"}
 
 
 def test_a_reader_that_leaves_is_no_error():

@@ -100,7 +100,7 @@ def test_files_are_those_of_the_document(place, capsys):
     told = json.loads(capsys.readouterr().out)
     assert json.loads((place / "out" / "deep" / "audit.json").read_text()) == told
     stored = Audit.load(place / "out" / "deep" / "audit.npz")
-    assert {**stored.to_json(), "contract": told["contract"]} == told
+    assert {**stored.to_json(), "contract": told["contract"], "claim": "exact"} == told
 
 
 def test_the_same_seed_tells_the_same(place, capsys):
@@ -163,3 +163,110 @@ def test_a_pickle_opens_only_where_it_is_trusted(place, capsys):
     assert "--trust-pickle" in capsys.readouterr().err
     assert run(image("net.pt", "--trust-pickle", "--json")) == 1
     assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
+
+
+ROOMS = """
+import coset
+from coset import Contract, E, S, SO
+from coset.groups.flows import Flow
+from coset.groups.torus import Torus
+
+
+class Blobs:
+    contracts = tuple(Contract(S("N"), {"x": "N x 4 x scalar"}, "N x scalar", claim) for claim in ("exact", "broken"))
+
+    def __call__(self, x):
+        return x.sum(-1)
+
+
+blobs = Blobs()
+
+
+def parts(pos, part):
+    return (pos[:, None] - pos[None]).square().sum(-1).mul(part[:, None] == part[None]).sum(-1)
+
+
+def whole(pos, part):
+    return (pos[:, None] - pos[None]).square().sum(-1).sum(-1)
+
+
+def degree(x, edge_index):
+    return x.new_zeros(len(x)).index_add(0, edge_index[1], x[edge_index[0]].sum(-1))
+
+
+def movement(frames):
+    return (frames[:, 1:] - frames[:, :-1]).square().sum((1, 2, 3, 4))
+
+
+def mass(frames):
+    return frames.sum((1, 2, 3, 4))
+
+
+def policy(gravity, target):
+    return (gravity * target).sum(-1, keepdim=True) + gravity[..., 2:]
+
+
+def sampler(cond, noise):
+    return cond.mean(1, keepdim=True) + noise[-1] * noise.square().sum(-1, keepdim=True).mean(0)
+
+
+def leaning_sampler(cond, noise):
+    return sampler(cond, noise) + noise[0, ..., :1]
+"""
+
+#: group, inputs, outputs and arrays of every kind of input; which of two callables passes
+KINDS = [
+    ("parts", "whole", 'E(3) ** "K"', ["pos=N x position", "part=N -> K"], "N x scalar"),
+    ("degree", "rows", 'S("N")', ["x=N x 4 x scalar", "edge_index=2 x E -> N"], "N x scalar"),
+    ("mass", "movement", "Flow(T(2), 1)", ["frames=B x frames"], "B x scalar"),
+    ("mass", "first", "Torus(8, 8)", ["frames=B x frames"], "B x scalar"),
+    (
+        "policy",
+        "heading",
+        "Stabilizer(SO(3), [0.0, 0.0, 1.0])",
+        ["gravity=B x N x vector", "target=B x N x vector"],
+        "B x N x 1 x scalar",
+    ),
+    ("sampler", "leaning_sampler", "E(3)", ["cond=N x T x position", "noise=S x N x F x vector"], "N x F x position"),
+]
+MORE = """
+
+def rows(x, edge_index):
+    import torch
+    return degree(x, edge_index) * torch.arange(len(x))
+
+def first(frames):
+    return frames[:, 0, 0, 0, 0]
+
+def heading(gravity, target):
+    return target[..., :1]
+"""
+
+
+@pytest.mark.parametrize(("keeps", "breaks", "group", "inputs", "output"), KINDS, ids=[f"{k[2]} on {k[0]}" for k in KINDS])
+def test_every_kind_of_input_is_reached(place, capsys, keeps, breaks, group, inputs, output):
+    (place / "rooms.py").write_text(ROOMS + MORE)
+    words = [word for spec in inputs for word in ("--in", spec)]
+    for name, code in ((keeps, 0), (breaks, 1)):
+        assert run(["audit", f"rooms.py:{name}", "--group", group, *words, "--out-rep", output, "--samples", "8"]) == code, name
+        assert ("PASS" if code == 0 else "FAIL") in capsys.readouterr().out
+
+
+def test_without_options_the_target_is_held_to_what_it_promises(place, capsys):
+    (place / "rooms.py").write_text(ROOMS)
+    assert run(["audit", "rooms.py:blobs"]) == 0
+    assert capsys.readouterr().out.count("verdict") == 2
+    assert run(["audit", "rooms.py:blobs", "--json", "--out", "deep"]) == 0
+    assert [one["claim"] for one in json.loads(capsys.readouterr().out)["audits"]] == ["exact", "broken"]
+    assert (place / "deep" / "1" / "audit.json").is_file()
+    assert run(["audit", "rooms.py:parts"]) == 2
+    assert "states no contract" in capsys.readouterr().err
+
+
+def test_the_sample_of_a_task_is_data(place, capsys):
+    fields = ["--in", "pos=B x N x position", "--in", "vel=B x N x vector", "--in", "charge=B x N x scalar"]
+    (place / "rooms.py").write_text("def center(pos, vel, charge):\n    return pos.mean(1)\n")
+    line = ["audit", "rooms.py:center", "--group", "E(3)", *fields, "--out-rep", "B x position", "--data"]
+    assert run([*line, "task:nbody", "--samples", "8"]) == 0
+    assert run([*line, "task:nbodies"]) == 2
+    assert "nbody" in capsys.readouterr().err

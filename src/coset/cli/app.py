@@ -40,6 +40,10 @@ VERBS = {
         "Train one method of a task.",
         "coset train digits plain --out runs/plain --set epochs=5\ncoset train digits plain --out runs/plain --resume",
     ),
+    "docs": (
+        "Write pages about every task and model, with pictures.",
+        "coset docs --out site\ncoset docs --tasks digits,nbody",
+    ),
     "report": ("Write the page of a run folder again.", "coset report runs/digits"),
 }
 PATHS = {"list": "coset.cli.listing:listing"}  #: where the verb is no good name for a module

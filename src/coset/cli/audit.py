@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from coset.cli.options import AsJson, GroupName, Promised, Sample, Seed, Spelled, Target, Trust
+from coset.cli.options import AsJson, MaybeGroup, MaybePromised, MaybeSample, MaybeSpelled, Seed, Target, Trust
 
 if TYPE_CHECKING:
     from coset.audits.verdict import Audit
@@ -36,10 +36,10 @@ def audit(
     target: Target,
     /,
     *,
-    group: GroupName,
-    inputs: Spelled,
-    outputs: Promised,
-    data: Sample,
+    group: MaybeGroup = None,
+    inputs: MaybeSpelled = None,
+    outputs: MaybePromised = None,
+    data: MaybeSample = None,
     tolerance: Tolerance = None,
     dtype: Precision = None,
     samples: Samples = 64,
@@ -48,34 +48,56 @@ def audit(
     json: AsJson = False,
     trust_pickle: Trust = False,
 ) -> int:
-    """Measure how far a callable is from a contract; exit code 1 where the tolerance is not met."""
-    from coset.cli.options import check_writable, contract_of
-    from coset.cli.show import emit, note
-
-    check_writable(out)
-    contract = contract_of(group, inputs, outputs)
-
-    from coset.audits.equivariance import audit as measure
-    from coset.interop.arrays import load_data
+    """Measure how far a callable is from a contract, or from all that it promises; exit code 1 where one is not met."""
+    from coset.cli.options import check_writable, promised
+    from coset.cli.show import emit
     from coset.interop.target import load_target
 
-    x = load_data(data, contract.inputs)
+    check_writable(out)
+    stated = promised(None, group, inputs, outputs) if group is not None or inputs or outputs else ()
     f = load_target(target, trust_pickle=trust_pickle)
+    contracts = stated or promised(f, None, None, None)
+    judged, documents = [], []
+    for i, contract in enumerate(contracts):
+        place = out if out is None or len(contracts) == 1 else out / str(i)
+        found, told = _measure(f, contract, target, data, (dtype, tolerance, samples, seed), place)
+        judged.append(found is None or contract.claim == "broken" or found.verdict == "PASS")
+        documents.append(told)
+        if not json and found is not None:
+            if i:
+                print()
+            _show(found, place)
+            if found.verdict != "PASS" and group is not None:
+                print(f"next     {_next(target, contract, group, inputs or [], outputs or [], data)}")
+    if json:
+        emit(documents[0] if len(documents) == 1 else {"schema": documents[0]["schema"], "audits": documents})
+    return 0 if all(judged) else 1
+
+
+def _measure(
+    f: Any, contract: Contract, target: str, data: str | None, how: tuple[Any, ...], out: Path | None
+) -> tuple[Audit | None, dict[str, Any]]:
+    """One contract measured, and the document about it; nothing is measured where inputs were recorded in pairs."""
+    from coset.audits.equivariance import audit as measure
+    from coset.cli.options import sample_of
+    from coset.cli.show import note
+    from coset.records import SCHEMA
+    from coset.reps.action import Recorded
+
+    dtype, tolerance, samples, seed = how
     dtypes = dtype or ["float64"]
-    answer_once(f, x, contract, target, dtypes[0])
     spelled = f"{contract.group}: {contract.inputs} -> {contract.outputs}"
-    note(f"auditing {target} against {spelled}")
+    if any(isinstance(declared.kind, Recorded) for _, declared in contract.inputs):
+        note(f"{spelled}: nobody can move a recorded input, compare pairs with Contract.gap")
+        return None, {"schema": SCHEMA, "contract": spelled, "claim": contract.claim, "verdict": "NOT JUDGED"}
+    x = sample_of(data, contract)
+    answer_once(f, x, contract, target, dtypes[0])
+    note(f"auditing {target} against {spelled}" + ("" if contract.claim == "exact" else f", claimed {contract.claim}"))
     found = measure(f, x, contract, dtype=dtypes, tolerance=tolerance, samples=samples, seed=seed)
-    told = {**found.to_json(), "contract": spelled}
+    told = {**found.to_json(), "contract": spelled, "claim": contract.claim}
     if out is not None:
         _save(found, told, out)
-    if json:
-        emit(told)
-    else:
-        _show(found, out)
-        if found.verdict != "PASS":
-            print(f"next     {_next(target, contract, group, inputs, outputs, data)}")
-    return 0 if found.verdict == "PASS" else 1
+    return found, told
 
 
 def answer_once(f: Callable[..., Any], x: Any, contract: Contract, target: str, dtype: str = "float64") -> None:
@@ -140,9 +162,10 @@ def _show(found: Audit, out: Path | None) -> None:
         print(f"files    {out}/audit.json, {out}/audit.npz")
 
 
-def _next(target: str, contract: Contract, group: str, inputs: Sequence[str], outputs: Sequence[str], data: str) -> str:
+def _next(target: str, contract: Contract, group: str, inputs: Sequence[str], outputs: Sequence[str], data: str | None) -> str:
     """The command that would impose what was found missing."""
     how = "average" if getattr(contract.group, "compact", False) else "frames"
     words = ["coset", "symmetrize", target, "--group", group]
     words += [word for spec in inputs for word in ("--in", spec)] + [word for spec in outputs for word in ("--out-rep", spec)]
-    return shlex.join([*words, "--how", how, "--data", data, "--save", f"runs/{how}"])
+    words += ["--how", how, *(["--data", data] if data else []), "--save", f"runs/{how}"]
+    return shlex.join(words)

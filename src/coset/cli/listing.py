@@ -28,8 +28,9 @@ def listing(what: What | None = None, /, *, json: bool = False) -> int:
     for i, (name, entries) in enumerate(found.items()):
         if i:
             print()
-        promises = any(entry.contracts for entry in entries)
-        head = [name, "what it is", *(["contracts"] if promises else [])]
-        rows = [[e.name, e.summary, *(["; ".join(e.contracts)] if promises else [])] for e in entries]
+        columns = {"contracts": any(e.contracts for e in entries), "papers": any(e.papers for e in entries)}
+        shown = [column for column, used in columns.items() if used]
+        head = [name, "what it is", *shown]
+        rows = [[e.name, e.summary, *("; ".join(getattr(e, column)) for column in shown)] for e in entries]
         table(head, rows)
     return 0

@@ -36,6 +36,28 @@ Promised = Annotated[
     list[str], _flag("--out-rep", "What comes out: a field such as invariant, or repeated pairs.", metavar="FIELD")
 ]
 Sample = Annotated[str, _flag("--data", "FILE.npy, FILE.npz, FILE.npz:array, or digits.")]
+MaybeGroup = Annotated[
+    str | None,
+    _flag(
+        "--group",
+        """Which group acts, as in "C(8)", 'E(3) ** "K"', "Flow(T(2), 1)"; without it, what TARGET promises.""",
+    ),
+]
+MaybeSpelled = Annotated[
+    list[str] | None,
+    _flag("--in", 'What goes in: a field such as image, or repeated pairs such as "pos=N x position".', metavar="FIELD",
+          show_default=False),
+]  # fmt: skip
+MaybePromised = Annotated[
+    list[str] | None, _flag("--out-rep", "What comes out: a field such as invariant, or repeated pairs.", metavar="FIELD",
+                            show_default=False)
+]  # fmt: skip
+MaybeSample = Annotated[
+    str | None,
+    _flag(
+        "--data", "FILE.npy, FILE.npz, FILE.npz:array, digits, or task:NAME for the sample of a task; left out, random numbers."
+    ),
+]
 Seed = Annotated[int, _flag("--seed", "Of data, weights and everything drawn.")]
 AsJson = Annotated[bool, _flag("--json", "Print JSON instead of text.")]
 Trust = Annotated[bool, _flag("--trust-pickle", "Allow TARGET to be a pickle; it is opened in a process of its own.")]
@@ -71,6 +93,40 @@ def contract_of(group: str, inputs: Sequence[str], outputs: Sequence[str]) -> Co
 
     declared = Fields(fields_of(inputs, "--in")), Fields(fields_of(outputs, "--out-rep"))
     return Contract(parse_group(group), *declared)
+
+
+def promised(f: Any, group: str | None, inputs: Sequence[str] | None, outputs: Sequence[str] | None) -> tuple[Contract, ...]:
+    """The contract that the options state or, without them, those that the target carries; InputError for half of them."""
+    from coset.contract import contracts_of
+
+    if group is None and not inputs and not outputs:
+        return contracts_of(f)
+    if group is None or not inputs or not outputs:
+        raise InputError("--group, --in and --out-rep belong together; leave all out to audit what the target itself promises")
+    return (contract_of(group, inputs, outputs),)
+
+
+def sample_of(data: str | None, contract: Contract) -> Any:
+    """What ``--data`` names, in the form that the contract's inputs have; random numbers where it is left out."""
+    from coset.interop.arrays import load_data
+    from coset.interop.listing import task_names
+    from coset.testing import sample_for
+
+    if data is None:
+        return contract.inputs.unpack(sample_for(contract))
+    kind, colon, name = data.partition(":")
+    if kind != "task" or not colon:
+        return load_data(data, contract.inputs)
+    if name not in task_names():
+        raise unknown("task", name, task_names())
+    from importlib import import_module
+
+    from coset.recipe import Request
+
+    sample = import_module(f"coset.tasks.{name}").task.data(Request("smoke")).audit
+    if sample is None:
+        raise InputError(f"the task {name} keeps no sample for audits; give --data FILE.npz")
+    return contract.inputs.unpack(contract.inputs.pack(sample))
 
 
 def fields_of(given: Sequence[str], option: str) -> str | dict[str, str]:

@@ -1,6 +1,7 @@
 """What there is: groups, reps, methods, models and tasks, read from this package's source without importing it.
 
-Names, the first sentence of docstrings and the contracts that stand in the source; a new file is listed because it is there.
+Names, the first sentence of docstrings, papers and the contracts that stand in the source; a new file is listed because it is
+there.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ Definition = ast.ClassDef | ast.FunctionDef
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that can be used: how it is written, what it is, what it promises, where it stands."""
+    """One thing that can be used: how it is written, what it is, where it stands, what it promises, where it is from."""
 
     name: str
     summary: str
     place: str
     contracts: tuple[str, ...] = ()
+    papers: tuple[str, ...] = ()
 
 
 def groups() -> list[Entry]:
@@ -61,7 +63,7 @@ def methods() -> list[Entry]:
 def models() -> list[Entry]:
     """Models (modules with a ``forward``) and what they promise."""
     return [
-        Entry(_signature(node), _summary(node), place, _promises(node, tree))
+        Entry(_signature(node), _summary(node), place, _promises(node, tree), _papers(tree))
         for place, tree in _modules("models")
         for node in tree.body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and _defines(node, "forward")
@@ -70,7 +72,10 @@ def models() -> list[Entry]:
 
 def tasks() -> list[Entry]:
     """Comparisons that can be run, and the symmetries that are true of their problems."""
-    return [Entry(place.rpartition(".")[2], _summary(tree), place, _promises(tree, tree)) for place, tree in _modules("tasks")]
+    return [
+        Entry(place.rpartition(".")[2], _summary(tree), place, _promises(tree, tree), _papers(tree))
+        for place, tree in _modules("tasks")
+    ]
 
 
 LISTS: dict[str, Callable[[], list[Entry]]] = {
@@ -163,9 +168,17 @@ def _promises(node: ast.Module | ast.ClassDef, tree: ast.Module) -> tuple[str, .
     """What a docstring says after ``Contract:``; without such words, every ``Contract(...)`` that stands in the source."""
     for place in (node, tree):
         text = ast.get_docstring(place) or ""
-        if found := re.search(r"\bContracts?: ", text):
+        if found := re.search(r"\bContracts?:\s", text):
             return (_sentence(text[found.end() :]),)
     return _contracts(node, _constants(tree))
+
+
+def _papers(tree: ast.Module) -> tuple[str, ...]:
+    """What a module cites: arXiv numbers of its docstring, then the keys that its rows give as their source."""
+    numbers = [f"arXiv {found}" for found in re.findall(r"arXiv:? ?(\d{4}\.\d{4,5})", ast.get_docstring(tree) or "")]
+    sources = [_argument(call, 5, "source") for call in _calls(tree, "Method")]
+    keys = [key for node in sources if isinstance(node, ast.Constant) for key in re.split(r"[,\s]+", str(node.value)) if key]
+    return tuple(dict.fromkeys(numbers + keys))
 
 
 def _sentence(text: str) -> str:

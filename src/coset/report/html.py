@@ -71,6 +71,7 @@ def write_report(folder: str | Path) -> Path:
         command=run.results[-1].command,
         commit=run.results[-1].commit,
         table=_table(run, table),
+        pictures=_pictures(run, table),
         payload=json.dumps(to_json(_payload(run, table)), separators=(",", ":")).replace("</", "<\\/"),
         plotly=require("plotly.offline", extra="report").get_plotlyjs(),
         citations=citations(run.task.get("methods", {}), [row.method for row in table]),
@@ -264,6 +265,17 @@ def _samples(stored: Any, total: int) -> dict[str, Any]:
         "total": total,
         "pictures": None if pictures is None else [_png(picture) for picture in pictures],
     }
+
+
+def _pictures(run: Run, table: Sequence[Row]) -> list[dict[str, Any]]:
+    """What the instruments drew, by instrument: a picture of every method's first seed. Orbits have a part of their own."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in table:
+        for path in sorted(run.row_folder(row.method, row.seeds[0]).glob("*.png")):
+            if path.stem != "orbit":
+                address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+                found.setdefault(path.stem, []).append({"method": row.method, "address": address})
+    return [{"name": label(name), "shown": shown} for name, shown in found.items()]
 
 
 def _png(picture: np.ndarray) -> str:

@@ -74,6 +74,7 @@ def run_row(task: Any, data: Data, row: Row, report: Callable[[Progress], None] 
                 found = finding(model, data)
             if found is not None:
                 found.save(row.folder / f"{name}.npz")
+                found.draw(row.folder / f"{name}.png")
     if trace.curve:
         write_curve(row.folder / "curve.csv", trace.curve)
     note = "; ".join(filter(None, [trace.stopped, _save(model, task, row, metrics, after)]))
