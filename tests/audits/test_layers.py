@@ -13,6 +13,7 @@ from coset.groups.finite import C
 from coset.groups.matrix import SO
 from coset.groups.permutation import S
 from coset.nn.group_conv import GroupConv2d, GroupPool, LiftingConv2d
+from coset.nn.perm_linear import PermLinear
 
 
 class Mean(nn.Module):
@@ -83,6 +84,25 @@ def test_vectors_and_permutations_are_read_off_the_shape(generator):
     found = audit(deep, x, Contract(S("N"), "B x N x 3 x scalar", "B x N x 2 x scalar"))
     assert found.verdict == "PASS"
     assert found.offender == ""
+
+
+def test_layers_on_another_index_set_are_not_judged(generator):
+    """Rows of neighbours stand in an order that a permutation of the nodes changes: not an error of the layer."""
+    torch.manual_seed(0)
+
+    class Rows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = PermLinear(3, 4, 1, 0), nn.Linear(4, 2)
+
+        def forward(self, x):
+            order = x.sum((1, 2)).argsort()
+            return self.outer(self.inner(x[order]).mean(0, keepdim=True))
+
+    x = torch.randn(6, 5, 3, generator=generator, dtype=torch.float64)
+    found = audit(Rows(), x, Contract(S("N"), "N x 5 x 3 x scalar", "1 x 2 x scalar"))
+    assert found.verdict == "PASS"
+    assert [layer["name"] for layer in found.layers] == ["outer"]
 
 
 def test_layers_need_a_module(pictures):

@@ -51,6 +51,16 @@ def declared_readings(module: nn.Module, contract: Contract, h: Tensor) -> list[
     return list(dict.fromkeys(out))
 
 
+def concerns_others(module: nn.Module, contract: Contract) -> bool:
+    """Whether the module promises about another index set than the one permuted here (members of subgraphs, not nodes).
+
+    Its outputs then stand in an order of their own, of which nothing can be read off.
+    """
+    permuted = [part.index for part in contract.group.factors() if isinstance(part, S)]
+    own = [part.index for c in getattr(module, "contracts", ()) for part in c.group.factors() if isinstance(part, S)]
+    return bool(permuted and own) and not set(own) & set(permuted)
+
+
 def _within(own: Any, group: Any) -> bool:
     """Whether ``own`` is a subgroup made from ``group``: its fields are meant for the whole of it."""
     return getattr(own, "parent", None) == group

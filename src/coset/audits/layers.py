@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coset.audits.hidden import Reading, declared_readings, guesses
+from coset.audits.hidden import Reading, concerns_others, declared_readings, guesses
 from coset.audits.passes import Plan
 from coset.contract import relative
 from coset.errors import CosetError, InputError
@@ -115,6 +115,8 @@ def _record(model: nn.Module, plan: Plan, x: Mapping[str, Tensor]) -> dict[str, 
 
 
 def _readings(module: nn.Module, plan: Plan, h: Tensor) -> list[Reading]:
+    if concerns_others(module, plan.contract):
+        return []
     return declared_readings(module, plan.contract, h) or guesses(plan, h)
 
 
