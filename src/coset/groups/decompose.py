@@ -10,12 +10,15 @@ coordinates of ``log p`` and ``log k`` (Mironenco and Forré, ICLR 2024, arXiv 2
 
     dg = prod_{i<j} sinh(|x_i - x_j|) / |x_i - x_j|  d(log p) dk.
 
-The polar factor comes from Newton's iteration and the logarithm from square roots, not from eigenvectors: both are
-differentiable where singular values coincide, as at the identity.
+The left Haar measure of the affine group over either, motions ``x -> h x + t``, is ``dt dh / |det h|``.
+
+The polar factor comes from Newton's iteration and the logarithm from square roots (in the plane both are closed forms), not
+from eigenvectors: they are differentiable where singular values coincide, as at the identity.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -23,10 +26,11 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError
-from coset.groups.haar import haar_matrices
+from coset.groups.haar import circle_angles, haar_matrices
 from coset.groups.lie import skew_basis, symmetric_basis
 from coset.groups.matrix import GL, SL, SO
-from coset.groups.rotations import matrix_log, skew_log
+from coset.groups.rotations import matrix_log, planar_angle, planar_rotation, skew_log
+from coset.groups.spd import check_law, log_invariant_weight
 
 
 def polar(g: Tensor, *, side: Literal["left", "right"] = "left") -> tuple[Tensor, Tensor]:
@@ -100,6 +104,9 @@ def iwasawa(g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (q * diagonal.sign()[..., None, :]).to(g.dtype), diagonal.abs().log().to(g.dtype), n.to(g.dtype)
 
 
+Turns = Literal["haar", "grid", "orbits"]  #: where the rotations of a sample come from, see :meth:`LogPolar.sample`
+
+
 class Draw(NamedTuple):
     """Random elements with their inverses, made together without inverting, and normalised importance weights."""
 
@@ -113,14 +120,21 @@ class LogPolar:
     """Coordinates of GL+(n) or SL(n): ``log k`` and ``log p`` of ``g = p k`` in an orthonormal basis for ``tr(X^T Y)``.
 
     First ``n (n - 1) / 2`` of the rotation (for n = 2 the angle times sqrt 2), then those of the symmetric part, diagonal
-    first. A bijection with the rotations of angle pi taken out; the identity has coordinates 0.
+    first. A bijection with the rotations of angle pi taken out; the identity has coordinates 0. In the plane angles lie in
+    ``(-pi, pi]``, or with ``branch="positive"`` in ``[0, 2 pi)``, the convention of the code released with the paper, whose
+    cut runs through the identity. Angles within 1e-6 of the cut are met on one side of it, which rounding must not choose.
     """
 
     group: GL | SL
+    branch: Literal["centered", "positive"] = "centered"
 
     def __post_init__(self) -> None:
         if not (isinstance(self.group, SL) or (isinstance(self.group, GL) and self.group.positive)):
             raise InputError(f"LogPolar: expected GL(n, positive=True) or SL(n), got {self.group}")
+        if self.branch not in ("centered", "positive") or (self.branch == "positive" and self.group.n != 2):
+            raise InputError(
+                f"LogPolar: branch is 'centered', or 'positive' for n = 2; got {self.branch!r}, n = {self.group.n}"
+            )
 
     @property
     def dim(self) -> int:
@@ -150,9 +164,12 @@ class LogPolar:
         if bool(wrong.any()):
             want = "1 to 1e-4" if isinstance(self.group, SL) else "positive"
             raise InputError(f"LogPolar({self.group}): determinants must be {want}, got {float(det[wrong].flatten()[0]):.6g}")
-        k = _orthogonal_factor(m)
-        p = m @ k.mT
-        both = skew_log(k) + matrix_log((p + p.mT) / 2)
+        if self.group.n == 2:
+            both = _planar_log(m, self.branch)
+        else:
+            k = _orthogonal_factor(m)
+            p = m @ k.mT
+            both = skew_log(k) + matrix_log((p + p.mT) / 2)
         return torch.einsum("...ij,kij->...k", both, self.basis(device=g.device)).to(g.dtype)
 
     def parts(self, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,37 +196,60 @@ class LogPolar:
 
     def log_haar_weight(self, c: Tensor) -> Tensor:
         """The logarithm of the density of Haar measure, ``(...)``, against ``d(log p) dk`` in these coordinates."""
-        x = torch.linalg.eigvalsh(self.parts(c)[0])
-        i, j = torch.triu_indices(self.group.n, self.group.n, 1, device=c.device)
-        return _log_sinhc(x[..., j] - x[..., i]).sum(-1).to(c.dtype)
+        return log_invariant_weight(2 * torch.linalg.eigvalsh(self.parts(c)[0])).to(c.dtype)
+
+    def log_affine_weight(self, c: Tensor) -> Tensor:
+        """The same for the left Haar measure ``dt dh / |det h|`` of the affine group, against ``dt d(log p) dk``."""
+        return self.log_haar_weight(c) - self.parts(c)[0].diagonal(dim1=-2, dim2=-1).sum(-1).to(c.dtype)
 
     def sample(
-        self, count: int, variance: float = 0.1, *, haar_weights: bool = False, grid: bool = False,
+        self, count: int, variance: float = 0.1, *, haar_weights: bool = False, turns: Turns = "haar", start: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> Draw:  # fmt: skip
         """``count`` elements: ``k`` uniform, the coordinates of ``2 log p = log g g^T`` normal with this variance.
 
         A localised law, of equal weights; with ``haar_weights`` the weights make it an importance sample of Haar measure
-        (self-normalised). ``grid`` takes equidistributed rotations (n = 2, 3). Raises InputError for ``count < 1``.
+        (self-normalised). ``turns`` says where the rotations come from: independent (``haar``), equidistant without a double
+        end point (``grid``, n = 2, 3), or (``orbits``, n = 2) equidistant from the angle ``start`` on and arranged so that,
+        whatever is drawn, the set of samples is mapped to itself by the largest of the groups C(4), C(2), C(1) whose order
+        divides ``count``. Raises InputError for ``count < 1``.
         """
-        if count < 1 or not variance >= 0:
-            raise InputError(f"LogPolar.sample: expected count >= 1 and variance >= 0, got {count} and {variance}")
-        n = self.group.n
-        turns = SO(n).grid(count) if grid else haar_matrices(count, n, special=True, generator=generator)
+        check_law("LogPolar.sample", count, variance)
+        if turns not in ("haar", "grid", "orbits") or (turns == "orbits" and self.group.n != 2):
+            raise InputError(f"LogPolar.sample: turns is 'haar', 'grid', or 'orbits' for n = 2; got {turns!r}")
+        n, quarter = self.group.n, math.gcd(count, 4) if turns == "orbits" else 1
+        stretches = count // quarter
         spread = variance**0.5 / 2
-        c = torch.zeros(count, self.dim, dtype=torch.float64)
-        c[:, self._turns :] = spread * torch.randn(count, self.dim - self._turns, generator=generator, dtype=torch.float64)
+        c = torch.zeros(stretches, self.dim, dtype=torch.float64)
+        c[:, self._turns :] = spread * torch.randn(stretches, self.dim - self._turns, generator=generator, dtype=torch.float64)
         stretch, back = self.pair(c)
-        log_weights = torch.zeros(count, dtype=torch.float64)
+        log_weights = torch.zeros(stretches, dtype=torch.float64)
         if haar_weights and variance > 0:
             log_weights = self.log_haar_weight(c) + (c * c).sum(-1) / (2 * spread**2)
-        return Draw(stretch @ turns, turns.mT @ back, log_weights.softmax(0))
+        if turns == "orbits":
+            k = planar_rotation(start + circle_angles(count)[:stretches])
+        else:
+            k = SO(n).grid(count) if turns == "grid" else haar_matrices(count, n, special=True, generator=generator)
+        elements, inverses = stretch @ k, k.mT @ back
+        if quarter > 1:
+            orbit = planar_rotation(circle_angles(quarter)).round()[:, None]
+            elements, inverses = (orbit @ elements).flatten(0, 1), (inverses @ orbit.mT).flatten(0, 1)
+        return Draw(elements, inverses, log_weights.repeat(quarter).softmax(0))
 
 
-def _log_sinhc(d: Tensor) -> Tensor:
-    """``log(sinh(d) / d)`` for ``d >= 0``, without overflow or cancellation."""
-    small = d < 0.1
-    safe = torch.where(small, torch.ones_like(d), d)
-    square = d * d
-    series = square / 6 * (1 - square / 30 * (1 - square * 4 / 63))
-    return torch.where(small, series, safe - (2 * safe).log() + torch.log1p(-torch.exp(-2 * safe)))
+def _planar_log(m: Tensor, branch: str) -> Tensor:
+    """``log k + log p`` of ``m = p k`` in the plane, in closed form; ``det m > 0``."""
+    angle = planar_angle(m)
+    turn = planar_rotation(angle)
+    lowest = -1e-6 if branch == "positive" else 1e-6 - math.pi
+    angle = torch.where(angle < lowest, angle + 2 * math.pi, angle)
+    p = m @ turn.mT
+    middle, d, e = (p[..., 0, 0] + p[..., 1, 1]) / 2, (p[..., 0, 0] - p[..., 1, 1]) / 2, (p[..., 0, 1] + p[..., 1, 0]) / 2
+    half = torch.linalg.det(m).log() / 2
+    square = (d * d + e * e) / (middle * middle)
+    small = square < 1e-4  # atanh(r) / r as a series in r^2, so that the root has no part in its derivative at 0
+    root = torch.where(small, torch.ones_like(square), square).sqrt()
+    series = 1 + square * (1 / 3 + square * (1 / 5 + square * (1 / 7 + square / 9)))
+    slope = torch.where(small, series, ((middle * (1 + root)).log() - half) / root) / middle
+    top, bottom = [half + slope * d, slope * e - angle], [slope * e + angle, half - slope * d]
+    return torch.stack([torch.stack(top, -1), torch.stack(bottom, -1)], -2)
