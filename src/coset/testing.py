@@ -15,6 +15,7 @@ members; dtype and device kept; finite gradients; and the model is not trivial. 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -31,15 +32,20 @@ from coset.audits.trivial import why_trivial
 from coset.contract import Contract, contracts_of
 from coset.errors import CosetError, InputError
 from coset.groups.group import Group
+from coset.reps.action import Recorded
 from coset.reps.fields import ANY, Fields
 
-__all__ = ["Broken", "Checked", "Report", "assert_equivariant", "cases", "check", "tolerance"]
+__all__ = ["Broken", "Checked", "Report", "assert_equivariant", "cases", "check", "sample_for", "tolerance"]
 
 ELEMENTS = 8  #: random elements that check visits
 
 
 class Broken(AssertionError):
-    """A promise that does not hold: says which, where, and by how much."""
+    """A promise that does not hold: says which, where, and by how much (``error``, where it is a matter of size)."""
+
+    def __init__(self, message: str, error: float = math.nan) -> None:
+        super().__init__(message)
+        self.error = error
 
 
 @dataclass
@@ -92,9 +98,15 @@ def check(model: Callable[..., Any], x: Any = None, contracts: Contract | Sequen
     name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
     checked = []
     for contract in promised:
-        sample = _sample(contract, x)
-        start = contract.inputs.pack(contract.bind(sample).origin(contract.inputs.unpack(sample)))  # as the model sees it
+        sample = sample_for(contract, x)
+        recorded = contract.claim == "learned" and any(isinstance(declared.kind, Recorded) for _, declared in contract.inputs)
+        # as the model sees it
+        start = sample if recorded else contract.inputs.pack(contract.bind(sample).origin(contract.inputs.unpack(sample)))
         skipped = [] if contract.claim == "broken" else _plumbing(f, contract, start, name)
+        if recorded:
+            skipped.append(f"equivariance ({contract}): nobody can move a recorded input; compare pairs by Contract.gap")
+            checked.append(Checked(str(contract), contract.claim, math.nan, math.inf, "", None, skipped))
+            continue
         checked += [_judge(f, part, sample, name, ELEMENTS, skipped) for part in contract.factors()]
     return Report(checked)
 
@@ -103,7 +115,7 @@ def assert_equivariant(f: Callable[..., Any], contract: Contract, x: Any = None,
     """Assert the contract alone, at the identity, the generators and ``samples`` seeded elements of every factor."""
     if samples < 1:
         raise InputError(f"assert_equivariant: samples is at least 1, got {samples}")
-    sample = _sample(contract, x)
+    sample = sample_for(contract, x)
     f = at_dtype(f, torch.float64)
     name = type(f).__name__ if isinstance(f, nn.Module) else getattr(f, "__name__", type(f).__name__)
     found = [_judge(f, part, sample, name, samples, []) for part in contract.factors()]
@@ -127,8 +139,8 @@ def cases(*modules: ModuleType) -> Iterator[tuple[str, type[nn.Module]]]:
 # ---------------------------------------------------------------------------------------------------- equivariance
 
 
-def _sample(contract: Contract, x: Any) -> dict[str, Tensor]:
-    """The sample in float64; random where none is given."""
+def sample_for(contract: Contract, x: Any = None) -> dict[str, Tensor]:
+    """``x`` by name and in float64, checked against the contract's inputs; random, always the same, where none is given."""
     if x is None:
         generator = torch.Generator().manual_seed(0)
         return contract.inputs.example(space=_space(contract), generator=generator)
@@ -160,7 +172,7 @@ def _judge(f: Any, contract: Contract, x: dict[str, Tensor], name: str, samples:
     worst = element_name(bound.group, g[verdict.place], verdict.place) if verdict.place is not None else ""
     found = Checked(str(contract), contract.claim, verdict.error, verdict.limit, worst, verdict.p_value, skipped)
     if not verdict.holds:
-        raise Broken(_sentence(name, contract, verdict, worst))
+        raise Broken(_sentence(name, contract, verdict, worst), verdict.error)
     return found
 
 

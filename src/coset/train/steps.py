@@ -17,6 +17,7 @@ from coset.contract import seeded
 from coset.errors import InputError, unknown
 from coset.recipe import Recipe
 from coset.train.batches import GlobalBatches
+from coset.train.lars import LARS, warm_up
 from coset.train.run import Run, mix
 
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -223,27 +224,31 @@ class Steps:
 
 
 def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """adamw, adam or sgd (momentum 0.9); InputError with the nearest name otherwise."""
+    """adamw, adam, sgd (momentum 0.9) or lars; InputError with the nearest name otherwise."""
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
+    if recipe.optimizer == "lars":
+        return LARS(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
     known = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
     if recipe.optimizer not in known:
-        raise unknown("optimizer", recipe.optimizer, [*known, "sgd"])
+        raise unknown("optimizer", recipe.optimizer, [*known, "sgd", "lars"])
     # one fused call for all tensors: for small networks a third of a step
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
     return known[recipe.optimizer](groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
 
 
 def make_schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """one-cycle, cosine (to zero) or constant, one value per optimizer step."""
+    """one-cycle, cosine (to zero), warm-up (then a cosine to 1/1000) or constant, one value per optimizer step."""
     rates = [group["lr"] for group in optimizer.param_groups]
     if recipe.schedule == "one-cycle":
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(steps, 1))
     if recipe.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
+    if recipe.schedule == "warm-up":
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up(steps))
     if recipe.schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
-    raise unknown("schedule", recipe.schedule, ["one-cycle", "cosine", "constant"])
+    raise unknown("schedule", recipe.schedule, ["one-cycle", "cosine", "warm-up", "constant"])
 
 
 def _owned(objective: nn.Module, rate: float, taken: set[int]) -> Iterator[tuple[float, list[nn.Parameter]]]:

@@ -1,0 +1,1 @@
+"""Self-supervised systems: what is learned from two views of a thing, without labels."""
