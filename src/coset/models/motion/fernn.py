@@ -82,7 +82,8 @@ class FlowForecaster(nn.Module):
         check_frames(frames)
         if frames.shape[-2:] != (self.size, self.size):
             raise InputError(f"FlowForecaster: built for {self.size} x {self.size} pixels, got {tuple(frames.shape[-2:])}")
-        h, found = run_over(self.cell, frames), []
+        h = run_over(self.cell, frames)
+        found: list[Tensor] = []
         for step in range(ahead or self.ahead):
             if step:
                 h = self.cell(found[-1].detach(), h)
