@@ -1,13 +1,14 @@
 """Grids of group elements for orbit plots, with the coordinates of their axes.
 
 Rotations of the plane at equal angles (72 by default), translations on a rectangle of pixels, scales log-spaced from 0.3 to
-1, rotations of space about axes in a plane (12 directions x 16 angles, three planes: 576), finite groups whole, and products
-of these. The identity is always on the grid.
+1, rotations of space about axes in a plane (12 directions x 16 angles, three planes: 576), circular shifts pixel by pixel,
+finite groups whole, and products of these. The identity is always on the grid.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from coset.errors import CosetError, InputError
 from coset.groups.group import Elements, Family, FiniteGroup
 from coset.groups.haar import axis_angle_grid
 from coset.groups.rotations import planar_angle, vector_from_rotation
+from coset.groups.torus import Torus
 
 PLANES = ("xy", "xz", "yz")
 
@@ -83,6 +85,9 @@ def _default(group: Family, samples: int, seed: int) -> Grid:
     space = _space(group)
     if not isinstance(group, FiniteGroup) and space == 3 and group.element_shape == (3, 3) and getattr(group, "dim", 0) == 3:
         return rotations_of_space()
+    if isinstance(group, Torus):  # neighboring pixels: a coarser grid would meet one phase of a stride only
+        side = max(1, math.isqrt(samples))
+        return shifts(group, range(min(side, group.h)), range(min(side, group.w)))
     return _around(group, choose(group, samples, seed))
 
 
@@ -121,6 +126,18 @@ def translations(group: Any, steps: Sequence[float], size: int, rows: Sequence[f
     axes = tuple(
         Axis("shift", name, tuple(v.tolist()), tuple(f"{s:g}" for s in v)) for name, v in (("up, px", up), ("right, px", right))
     )
+    return Grid(elements, axes, _place(group, elements))
+
+
+def shifts(group: Torus, down: Sequence[int], right: Sequence[int]) -> Grid:
+    """Circular shifts of an image by whole pixels, along both axes: ``rows x columns``. InputError where there are none."""
+    steps = torch.cartesian_prod(*(torch.tensor(list(v), dtype=torch.int64) for v in (down, right)))
+    if not len(steps):
+        raise InputError("shifts: the orbit is empty, name at least one shift along each axis")
+    axes = tuple(
+        Axis("shift", name, tuple(map(float, v)), tuple(map(str, v))) for name, v in (("down, px", down), ("right, px", right))
+    )
+    elements = group.shifts(steps)
     return Grid(elements, axes, _place(group, elements))
 
 
