@@ -81,3 +81,42 @@ def test_bad_input_is_named(generator):
     with pytest.raises(InputError, match="positive"):
         MessagePassing(0)
     assert len(mlp(1, 2, 3, last=False)) == 4
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"velocity": True}, {"edge_features": 2}, {"residual": False}])
+def test_frames_on_one_graph_are_what_they_are_alone(kwargs, generator):
+    torch.manual_seed(0)
+    layer = loud(MessagePassing(4, **kwargs))
+    edge_index = torch.tensor([[0, 1, 2, 3, 0], [1, 0, 3, 2, 3]])
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    many = {"h": draw(4, 3, 4), "x": draw(4, 3, 3)}
+    if layer.velocity:
+        many["v"] = draw(4, 3, 3)
+    if layer.edge_features:
+        many["edge_attr"] = draw(5, 3, 2)
+    whole = layer(edge_index=edge_index, **many)
+    for frame in range(3):
+        alone = layer(edge_index=edge_index, **{name: value[:, frame] for name, value in many.items()})
+        for name, value in alone.items():
+            assert torch.allclose(whole[name][:, frame], value, atol=1e-12)
+
+
+def test_without_residual_features_are_the_update(generator):
+    torch.manual_seed(0)
+    layer = MessagePassing(3, residual=False, move=False)
+    h, x, edge_index = torch.randn(2, 3, generator=generator), torch.zeros(2, 3), torch.tensor([[0], [1]])
+    plain = layer(h, x, edge_index)["h"]
+    layer.residual = True
+    assert torch.allclose(layer(h, x, edge_index)["h"], plain + h)
+
+
+def test_the_first_layer_on_nodes_is_the_first_layer_on_edges(generator):
+    torch.manual_seed(0)
+    layer = MessagePassing(4, 2).double()
+    h, edge = (torch.randn(5, n, generator=generator, dtype=torch.float64) for n in (4, 3))
+    source, target = torch.tensor([0, 1, 2, 3, 4]), torch.tensor([4, 4, 0, 1, 2])
+    joined = torch.cat([h[target], h[source], edge], -1)
+    assert torch.allclose(layer._message(h, edge, source, target), layer.message(joined), atol=1e-13)

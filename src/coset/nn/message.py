@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coset.contract import Contract
 from coset.errors import InputError
@@ -36,8 +37,10 @@ def mlp(inputs: int, hidden: int, outputs: int, *, last: bool = True) -> nn.Sequ
 class MessagePassing(nn.Module):
     """One layer on ``h`` (N, hidden), ``x`` (N, n), optionally ``v`` (N, n); ``edge_index`` is (source, target).
 
+    Axes between the first and the last, (N, T, hidden) and (N, T, n), hold frames on the same graph, each by itself.
     ``message`` and ``update`` replace the default two-layer networks; they see invariants only, so whatever they compute
-    keeps the contract. ``move=False`` leaves positions where they are. Raises InputError for sizes that do not fit.
+    keeps the contract. Without ``residual`` features become ``update`` alone; ``move=False`` leaves positions where they
+    are. Raises InputError for sizes that do not fit.
     """
 
     def __init__(
@@ -50,11 +53,13 @@ class MessagePassing(nn.Module):
         move: bool = True,
         message: Message | None = None,
         update: Update | None = None,
+        residual: bool = True,
     ) -> None:
         super().__init__()
         if hidden < 1 or edge_features < 0 or space < 1:
             raise InputError(f"MessagePassing: sizes are positive, got hidden {hidden}, edges {edge_features}, space {space}")
         self.hidden, self.edge_features, self.velocity, self.move = hidden, edge_features, velocity, move
+        self.residual = residual
         self.message = message or mlp(2 * hidden + 1 + edge_features, hidden, hidden, last=False)
         self.update = update or mlp(2 * hidden, hidden, hidden)
         self.shift = mlp(hidden, hidden, 1) if move else None
@@ -83,16 +88,17 @@ class MessagePassing(nn.Module):
                 f"MessagePassing: expects {self.edge_features} edge features, edge_attr is {edge_attr is not None}"
             )
         source, target = edge_index
-        d = x[target] - x[source]
+        d = x.index_select(0, target) - x.index_select(0, source)
         square = d.square().sum(-1, keepdim=True)
-        parts = [h[target], h[source], square, *([edge_attr] if edge_attr is not None else [])]
-        message = self.message(torch.cat(parts, -1))
+        edge = square if edge_attr is None else torch.cat([square, edge_attr], -1)
+        message = self._message(h, edge, source, target)
         gathered = torch.zeros_like(h).index_add(0, target, message)
-        out = {"h": h + self.update(torch.cat([h, gathered], -1)), "x": x}
+        update = self.update(torch.cat([h, gathered], -1))
+        out = {"h": h + update if self.residual else update, "x": x}
         if self.shift is not None:
             # sqrt has no derivative at 0: two nodes at one place exchange no force
             step = self.shift(message) * d / (torch.sqrt(square + 1e-12) + 1)
-            count = torch.zeros_like(x[:, :1]).index_add(0, target, torch.ones_like(square)).clamp(min=1)
+            count = torch.zeros_like(x[..., :1]).index_add(0, target, torch.ones_like(square)).clamp(min=1)
             step = torch.zeros_like(x).index_add(0, target, step) / count
             if v is not None and self.gain is not None:
                 step = self.gain(h) * v + step
@@ -101,3 +107,12 @@ class MessagePassing(nn.Module):
         elif v is not None:
             out["v"] = v
         return out
+
+    def _message(self, h: Tensor, edge: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        """``message(h_target, h_source, edge)``; the default network's first layer acts on nodes before they meet on edges."""
+        if not isinstance(self.message, nn.Sequential):
+            return self.message(torch.cat([h.index_select(0, target), h.index_select(0, source), edge], -1))
+        weight, bias = self.message[0].parameters()
+        to, of, on = weight.split([self.hidden, self.hidden, edge.shape[-1]], -1)
+        out = F.linear(edge, on, bias) + F.linear(h, to).index_select(0, target) + F.linear(h, of).index_select(0, source)
+        return self.message[1:](out)
