@@ -92,7 +92,7 @@ def draw(home: Path) -> None:
     }
     first = found[ROWS[0]]
     tracks(named, first.headings, sector=(first.sector[0], first.sector[1])).savefig(home / "tracks.png", dpi=110)
-    curves = {method: list(csv.DictReader((home / method / "curve.csv").open())) for method in ROWS}
+    curves = {method: list(csv.DictReader((home / method / "curve.csv").read_text().splitlines())) for method in ROWS}
     steps = [float(line["step"]) for line in curves[ROWS[0]]]
     returns = {method: np.array([float(line["return"]) for line in curve]) for method, curve in curves.items()}
     made = lines(steps, returns, labels=("steps of the environment", "mean return of the episodes that ended"))

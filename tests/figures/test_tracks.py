@@ -22,3 +22,9 @@ def test_what_does_not_fit_is_refused():
         tracks({"a": np.zeros((3, 5, 2))}, [0.0])
     with pytest.raises(InputError, match="expected tracks"):
         tracks({}, [0.0])
+
+
+def test_one_runaway_does_not_shrink_the_others():
+    paths = np.stack([np.linspace([0, 0], [scale, 0], 5) for scale in (1.0, 1.0, 1.0, 100.0)])
+    made = tracks({"a": paths}, [0.0, 1.0, 2.0, 3.0])
+    assert made.axes[0].get_xlim()[1] < 3

@@ -10,19 +10,22 @@ import numpy as np
 from coset.errors import InputError
 from coset.figures.style import FAINT, INK, figure
 
+RUNAWAY = 1.5  #: panels reach this much further than the median track: what runs away leaves them
+
 
 def tracks(named: Mapping[str, Any], headings: Any, *, sector: tuple[float, float] | None = None, title: str = "") -> Any:
     """A panel for each name: tracks (E, T, 2) in meters, NaN after their end, from the origin; ``headings`` (E,) in radians.
 
-    A track has the color of its heading, whose direction is drawn as a short ray outside; ``sector`` (radians), where
-    training took place, is shaded. Raises InputError for shapes that do not fit.
+    A track has the color of its heading, whose direction is drawn as a short ray outside; what runs away leaves the panel.
+    ``sector`` (radians), where training took place, is shaded. Raises InputError for shapes that do not fit.
     """
     headings = np.asarray(headings, dtype=float)
     arrays = {name: np.asarray(value, dtype=float) for name, value in named.items()}
     if not arrays or any(a.ndim != 3 or a.shape[::2] != (len(headings), 2) for a in arrays.values()):
         raise InputError(f"tracks: expected tracks ({len(headings)}, T, 2), got {[a.shape for a in arrays.values()]}")
     moved = {name: a - a[:, :1] for name, a in arrays.items()}
-    reach = max(float(np.nanmax(np.linalg.norm(a, axis=-1), initial=0.0)) for a in moved.values()) or 1.0
+    ends = [np.nanmax(np.linalg.norm(a, axis=-1), axis=-1) for a in moved.values()]
+    reach = RUNAWAY * float(np.median(np.concatenate(ends))) or 1.0
     made, axes = figure(1, len(moved), size=(4.2, 4.4))
     for panel, (name, paths) in zip(axes.flat, moved.items(), strict=True):
         if sector is not None:

@@ -25,13 +25,18 @@ def harmonic_kernels(order_in: int, order_out: int, kernel: int) -> tuple[Tensor
     """
     if kernel < 1 or kernel % 2 == 0 or min(order_in, order_out) < 0:
         raise InputError(f"harmonic kernel: odd size and orders >= 0, got size {kernel}, orders {order_in}, {order_out}")
+    return harmonic_filters(order_in, order_out, kernel)
+
+
+def harmonic_filters(order_in: int, order_out: int, size: int, *, phases: bool = True) -> tuple[Tensor, Tensor]:
+    """The same on a map of any ``size``, read about its center; without ``phases`` only the real multiples of the rings."""
     elements, frequencies = [], []
     for n in range(order_out + 1):
         for m in range(order_in + 1):
             # against conj(z): for n = 0 or m = 0 it repeats the first term
             for sign in (1,) if n == 0 or m == 0 else (1, -1):
-                for ring in _rings(n - sign * m, kernel):
-                    for factor in (1, 1j) if n or m else (1,):
+                for ring in _rings(n - sign * m, size):
+                    for factor in (1, 1j) if phases and (n or m) else (1,):
                         elements.append(_real_block(factor * ring, n, m, sign, order_in, order_out))
                         frequencies.append(n)
     basis = torch.stack(elements)
