@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from coset.interop.outline import outline
@@ -73,7 +74,7 @@ def models() -> list[Entry]:
 def tasks() -> list[Entry]:
     """Comparisons that can be run, and the symmetries that are true of their problems."""
     return [
-        Entry(place.rpartition(".")[2], _summary(tree), place, _promises(tree, tree), _papers(tree))
+        Entry(place.rpartition(".")[2], _summary(tree), place, _promises(tree, tree), _papers(tree, _methods_of(tree)))
         for place, tree in _modules("tasks")
     ]
 
@@ -173,12 +174,18 @@ def _promises(node: ast.Module | ast.ClassDef, tree: ast.Module) -> tuple[str, .
     return _contracts(node, _constants(tree))
 
 
-def _papers(tree: ast.Module) -> tuple[str, ...]:
+def _papers(tree: ast.Module, rows: tuple[ast.Call, ...] = ()) -> tuple[str, ...]:
     """What a module cites: arXiv numbers of its docstring, then the keys that its rows give as their source."""
     numbers = [f"arXiv {found}" for found in re.findall(r"arXiv:? ?(\d{4}\.\d{4,5})", ast.get_docstring(tree) or "")]
-    sources = [_argument(call, 5, "source") for call in _calls(tree, "Method")]
+    sources = [_argument(call, 5, "source") for call in rows]
     keys = [key for node in sources if isinstance(node, ast.Constant) for key in re.split(r"[,\s]+", str(node.value)) if key]
     return tuple(dict.fromkeys(numbers + keys))
+
+
+@cache
+def _methods_of(tree: ast.Module) -> tuple[ast.Call, ...]:
+    """Every ``Method(...)`` that stands in a module; walked once."""
+    return tuple(_calls(tree, "Method"))
 
 
 def _sentence(text: str) -> str:
@@ -284,7 +291,7 @@ def _spelled(node: ast.expr | None, constants: dict[str, ast.expr] | None = None
 
 def _rows(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Name and note of every ``Method(...)`` that stands in the source; parts that are computed are shown in braces."""
-    for call in _calls(tree, "Method"):
+    for call in _methods_of(tree):
         name, note = _argument(call, 0, "name"), _argument(call, 7, "note")
         spelled = _spelled(name) if isinstance(name, (ast.Constant, ast.JoinedStr)) else f"{{{_spelled(name)}}}"
         yield spelled, _spelled(note) if isinstance(note, ast.Constant) else ""
