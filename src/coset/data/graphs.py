@@ -18,7 +18,7 @@ WITH_EDGES = Fields({**dict(FIELDS), "edge_attr": "E x D x scalar"})
 
 
 class Graphs(Dataset):
-    """Graphs, each a batch of one: ``y (1,)``, ``x (N, F)``, ``edge_index (2, E)``, ``batch (N,)``, or ``edge_attr (E, D)`` too.
+    """Graphs, each a batch of one: ``y (1,)``, ``x (N, F)``, ``edge_index (2, E)``, ``batch (N,)``, or ``edge_attr (E, D)``.
 
     Raises InputError for no graphs, and where some have edge features and others none.
     """

@@ -6,8 +6,8 @@ signs, the points of part k get
     f(x)_i = mean over g in F_k of  g . phi(g^-1 . x)_i,      k the part of i,
 
 which is exact for ``E(3) ** "K"`` (eight signs) or ``SE(3) ** "K"`` (four) if phi keeps parts apart: it may see whose points
-are whose, not how parts stand to one another. :class:`EachPart` keeps them apart for a network of whole clouds. A partition finer
-than the rigid parts is exact too; a coarser one is not. Atzmon, Huang, Williams & Litany, Approximately Piecewise E(3)
+are whose, not how parts stand to one another. :class:`EachPart` keeps them apart for a network of whole clouds. A finer
+partition than the rigid parts is exact too; a coarser one is not. Atzmon, Huang, Williams & Litany, Approximately Piecewise E(3)
 Equivariant Point Networks, ICLR 2024; frames as in Puny et al. (2022), arXiv 2110.03336.
 
 Small parts need no rule of their own. The covariance is that of positions and, with a small weight, of all vector fields. What
