@@ -7,8 +7,8 @@ signs, the points of part k get
 
 which is exact for ``E(3) ** "K"`` (eight signs) or ``SE(3) ** "K"`` (four) if phi keeps parts apart: it may see whose points
 are whose, not how parts stand to one another. :class:`EachPart` keeps them apart for a network of whole clouds. A finer
-partition than the rigid parts is exact too; a coarser one is not. Atzmon, Huang, Williams & Litany, Approximately Piecewise E(3)
-Equivariant Point Networks, ICLR 2024; frames as in Puny et al. (2022), arXiv 2110.03336.
+partition than the rigid parts is exact too; a coarser one is not. Atzmon, Huang, Williams & Litany, Approximately Piecewise
+E(3) Equivariant Point Networks, ICLR 2024; frames as in Puny et al. (2022), arXiv 2110.03336.
 
 Small parts need no rule of their own. The covariance is that of positions and, with a small weight, of all vector fields. What
 is then left without an axis has no component of the input either, and averaging over signs cancels whatever the network puts
