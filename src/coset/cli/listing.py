@@ -19,9 +19,10 @@ def listing(what: What | None = None, /, *, json: bool = False) -> int:
         Print one JSON document instead of tables.
     """
     from coset.cli.show import emit, table
+    from coset.interop.kept import lists
     from coset.interop.listing import LISTS
 
-    found = {name: LISTS[name]() for name in ([what] if what else LISTS)}
+    found = lists([what] if what else list(LISTS))
     if json:
         emit({"schema": 1, **{name: [asdict(entry) for entry in entries] for name, entries in found.items()}})
         return 0
