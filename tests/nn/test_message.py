@@ -113,6 +113,17 @@ def test_without_residual_features_are_the_update(generator):
     assert torch.allclose(layer(h, x, edge_index)["h"], plain + h)
 
 
+def test_damped_steps_do_not_outgrow_distances(generator):
+    torch.manual_seed(0)
+    h, x = (torch.randn(6, n, generator=generator).double() for n in (8, 3))
+    edge_index = torch.stack(torch.where(~torch.eye(6, dtype=torch.bool)))
+    for damped in (True, False):
+        layer = loud(MessagePassing(8, damped=damped))
+        step = (layer(h, 1e6 * x, edge_index)["x"] - 1e6 * x).abs().max()
+        assert bool(step < 1e6) is damped
+    check(loud(MessagePassing(4, damped=True)))
+
+
 def test_the_first_layer_on_nodes_is_the_first_layer_on_edges(generator):
     torch.manual_seed(0)
     layer = MessagePassing(4, 2).double()

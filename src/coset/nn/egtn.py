@@ -4,7 +4,9 @@
 
 Han et al., Geometric Trajectory Diffusion Models, NeurIPS 2024, arXiv 2410.13027. Exact for E(n) and permutations of nodes.
 ``move=False`` makes its unconstrained copy: coordinates enter as further features, and the displacement is read linearly from
-features and coordinates. Spatial layers have no residual connection, as in the published program.
+features and coordinates. Spatial layers have no residual connection, as in the published program; unlike there they
+see ``log(1 + |d|^2)``: with ``|d|^2`` a step outgrows the distance, and of samplers of 50 steps a few paths in a thousand ran
+away.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class EGTN(nn.Module):
             raise InputError(f"EGTN: sizes are at least 1, got {self.config}")
         self.embed = nn.Linear(features + (0 if move else space), hidden)
         self.spatial = nn.ModuleList(
-            MessagePassing(hidden, edge_features, space=space, move=move, residual=False) for _ in range(layers)
+            MessagePassing(hidden, edge_features, space=space, move=move, residual=False, damped=True) for _ in range(layers)
         )
         self.temporal = nn.ModuleList(TemporalAttention(hidden, space=space, move=move) for _ in range(layers))
         self.read = None if move else nn.Linear(hidden + space, space)

@@ -40,7 +40,8 @@ class MessagePassing(nn.Module):
     Axes between the first and the last, (N, T, hidden) and (N, T, n), hold frames on the same graph, each by itself.
     ``message`` and ``update`` replace the default two-layer networks; they see invariants only, so whatever they compute
     keeps the contract. Without ``residual`` features become ``update`` alone; ``move=False`` leaves positions where they
-    are. Raises InputError for sizes that do not fit.
+    are; ``damped`` messages see ``log(1 + |d|^2)``, so that steps grow no faster than distances. Raises InputError for sizes
+    that do not fit.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class MessagePassing(nn.Module):
         message: Message | None = None,
         update: Update | None = None,
         residual: bool = True,
+        damped: bool = False,
     ) -> None:
         super().__init__()
         if hidden < 1 or edge_features < 0 or space < 1:
             raise InputError(f"MessagePassing: sizes are positive, got hidden {hidden}, edges {edge_features}, space {space}")
         self.hidden, self.edge_features, self.velocity, self.move = hidden, edge_features, velocity, move
-        self.residual = residual
+        self.residual, self.damped = residual, damped
         self.message = message or mlp(2 * hidden + 1 + edge_features, hidden, hidden, last=False)
         self.update = update or mlp(2 * hidden, hidden, hidden)
         self.shift = mlp(hidden, hidden, 1) if move else None
@@ -90,7 +92,8 @@ class MessagePassing(nn.Module):
         source, target = edge_index
         d = x.index_select(0, target) - x.index_select(0, source)
         square = d.square().sum(-1, keepdim=True)
-        edge = square if edge_attr is None else torch.cat([square, edge_attr], -1)
+        seen = square.log1p() if self.damped else square
+        edge = seen if edge_attr is None else torch.cat([seen, edge_attr], -1)
         message = self._message(h, edge, source, target)
         gathered = torch.zeros_like(h).index_add(0, target, message)
         update = self.update(torch.cat([h, gathered], -1))
