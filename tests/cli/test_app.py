@@ -85,7 +85,7 @@ def test_a_fault_of_ours_is_not_passed_off_as_a_users(monkeypatch, capsys):
     def broken(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("coset.interop.listing.LISTS", {"groups": broken})
+    monkeypatch.setattr("coset.interop.kept.lists", broken)
     assert run(["list", "groups"]) == app.FAULT
     assert "a bug" in capsys.readouterr().err
 
