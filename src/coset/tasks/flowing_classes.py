@@ -88,8 +88,8 @@ methods = (
 
 task = Task(
     contracts=(
-        Contract(Torus(16, 16), FRAMES, "B x classes x scalar"),
         Contract(Flow(T(2), 1), FRAMES, "B x classes x scalar"),
+        Contract(Torus(16, 16), FRAMES, "B x classes x scalar"),
     ),
     data=flowing_classes,
     objective=base,

@@ -125,7 +125,7 @@ methods = (
 )  # fmt: skip
 
 task = Task(
-    contracts=(Contract(Torus(16, 16), FRAMES, FUTURE), Contract(Flow(T(2), 1), FRAMES, FUTURE)),
+    contracts=(Contract(Flow(T(2), 1), FRAMES, FUTURE), Contract(Torus(16, 16), FRAMES, FUTURE)),
     data=flowing_digits,
     objective=base,
     metrics={"trained_mse": trained_mse, "longer_mse": longer_mse, "fast_mse": fast_mse, "state_growth": state_growth},
