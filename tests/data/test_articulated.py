@@ -74,6 +74,8 @@ def test_turned_figures_are_rigidly_turned(generator):
     other = turned(one, generator=generator)
     assert torch.allclose(*(torch.cdist(x["pos"].double(), x["pos"].double()) for x in (one, other)), atol=1e-4)
     assert (one["pos"] - other["pos"]).abs().max() > 0.5
+    tips = [torch.cdist((x["pos"] + x["normal"]).double(), x["pos"].double()) for x in (one, other)]
+    assert torch.allclose(*tips, atol=1e-4)
 
 
 def test_the_audit_points_from_points_to_parts_to_figures(generator):

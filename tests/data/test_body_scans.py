@@ -17,32 +17,37 @@ def scans():
 
 
 def ascii_ply(vertices, labels):
-    rows = "\n".join(f"{x:.9g} {y:.9g} {z:.9g} 0 {k}" for (x, y, z), k in zip(vertices, labels, strict=True))
+    rows = "\n".join(
+        f"{x:.9g} {y:.9g} {z:.9g} 0 {y:.9g} {z:.9g} {x:.9g} {k}" for (x, y, z), k in zip(vertices, labels, strict=True)
+    )
     head = (
         f"ply\nformat ascii 1.0\ncomment a scan\nelement vertex {len(vertices)}\nproperty float x\nproperty float y\n"
-        "property float z\nproperty uchar red\nproperty int label\nelement face 1\nproperty list uchar int vertex_indices\n"
+        "property float z\nproperty uchar red\nproperty float nx\nproperty float ny\nproperty float nz\nproperty int label\nelement face 1\nproperty list uchar int vertex_indices\n"
     )
     return (head + f"end_header\n{rows}\n3 0 1 2\n").encode()
 
 
 def binary_ply(vertices, labels):
-    kind = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("part", "u1")])
+    kind = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("nx", "<f8"), ("ny", "<f8"), ("nz", "<f8"), ("part", "u1")])
     table = np.empty(len(vertices), kind)
     table["x"], table["y"], table["z"], table["part"] = *vertices.T, labels
+    table["nx"], table["ny"], table["nz"] = np.roll(vertices, -1, 1).T
     head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
-    fields = "property float x\nproperty float y\nproperty float z\nproperty uchar part\nend_header\n"
+    fields = "".join(f"property float {axis}\n" for axis in "xyz") + "".join(f"property double n{axis}\n" for axis in "xyz")
+    fields += "property uchar part\nend_header\n"
     return (head + fields).encode() + table.tobytes()
 
 
 def write(folder, layout, vertices, labels):
     if layout == "table":
-        normals = np.zeros_like(vertices)
-        np.savez(folder.with_suffix(".npz"), np.concatenate([vertices, normals, labels[..., None], vertices], -1))
+        np.savez(
+            folder.with_suffix(".npz"), np.concatenate([vertices, np.roll(vertices, -1, -1), labels[..., None], vertices], -1)
+        )
         return
     folder.mkdir()
     for i, (v, k) in enumerate(zip(vertices, labels, strict=True)):
         if layout == "npz":
-            np.savez(folder / f"{i}.npz", vertices=v, labels=k)
+            np.savez(folder / f"{i}.npz", vertices=v, normals=np.roll(v, -1, 1), labels=k)
         else:
             (folder / f"{i}.ply").write_bytes((ascii_ply if layout == "ascii" else binary_ply)(v, k))
 
@@ -61,6 +66,8 @@ def test_every_layout_gives_the_scans(layout, scans, tmp_path, generator):
         assert len(place.unique()) == 50
         assert torch.allclose(train["pos"][i], torch.from_numpy(centered)[place], atol=1e-6)
         assert torch.equal(train["y"][i], torch.from_numpy(labels[i])[place])
+        normal = torch.nn.functional.normalize(torch.from_numpy(np.roll(vertices[i], -1, 1)), dim=-1)
+        assert torch.allclose(train["normal"][i], normal[place], atol=1e-6)
 
 
 def test_points_are_drawn_and_small_scans_repeat(scans, tmp_path, generator):
@@ -95,9 +102,9 @@ def test_what_is_no_scan_is_refused(scans, tmp_path):
     with pytest.raises(InputError, match=r"no \.npz and no \.ply"):
         load_bodies(tmp_path, 10)
     bad = {
-        "arrays vertices and labels": lambda path: np.savez(path, points=vertices[0]),
-        "integers from 0": lambda path: np.savez(path, vertices=vertices[0], labels=labels[0] - 1),
-        "labels \\(V,\\)": lambda path: np.savez(path, vertices=vertices[0], labels=labels[0][:4]),
+        "arrays vertices, normals and labels": lambda path: np.savez(path, points=vertices[0]),
+        "integers from 0": lambda path: np.savez(path, vertices=vertices[0], normals=vertices[0], labels=labels[0] - 1),
+        "labels \\(V,\\)": lambda path: np.savez(path, vertices=vertices[0], normals=vertices[0], labels=labels[0][:4]),
     }
     for message, make in bad.items():
         make(folder / "a.npz")

@@ -58,7 +58,7 @@ class Truth(torch.nn.Module):
         super().__init__()
         self.test = test
 
-    def forward(self, pos):
+    def forward(self, pos, normal):
         for sample in self.test.values():
             for known, label in zip(sample["pos"].split(25), sample["y"].split(25), strict=True):
                 if torch.equal(known, pos):
@@ -75,11 +75,14 @@ def test_metrics_of_the_truth(data):
 
 
 def test_parts_are_moved_rigidly_and_apart(data):
-    pos, body = data.test["wide"]["pos"].double(), data.test["wide"]["body"]
-    moved = bodies.moved(pos, body, generator=torch.Generator().manual_seed(0))
+    sample = {**data.test["wide"], "pos": data.test["wide"]["pos"].double(), "normal": data.test["wide"]["normal"].double()}
+    pos, body, other = sample["pos"], sample["body"], bodies.moved(sample, generator=torch.Generator().manual_seed(0))
+    moved = other["pos"]
+    tips = torch.cdist(moved + other["normal"], moved) - torch.cdist(pos + sample["normal"], pos)  # normals move along
     same = body.unsqueeze(-1) == body.unsqueeze(-2)
     change = (torch.cdist(moved, moved) - torch.cdist(pos, pos)).abs()
     assert change[same].max() < 1e-6
+    assert tips.abs()[same].max() < 1e-6
     assert change[~same].mean() > 0.3
 
 
@@ -108,8 +111,8 @@ def test_scans_take_the_place_of_figures(data, tmp_path):
 
     pytest.importorskip("lightning")
     for name in ("train", "test"):
-        pos, label = (data.train[key].numpy()[:12] for key in ("pos", "y"))
-        np.savez(tmp_path / f"{name}.npz", np.concatenate([pos, 0 * pos, label[..., None]], -1))
+        pos, normal, label = (data.train[key].numpy()[:12] for key in ("pos", "normal", "y"))
+        np.savez(tmp_path / f"{name}.npz", np.concatenate([pos, normal, label[..., None]], -1))
     out = tmp_path / "run"
     (row,) = compare("bodies", ["PointNet"], size="smoke", files={"bodies": tmp_path}, out=out, progress=False, workers=1)
     assert 0 <= row.metrics["miou_wide_percent"] <= 100

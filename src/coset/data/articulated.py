@@ -110,31 +110,32 @@ def figure(n: int, degrees: float, *, generator: torch.Generator) -> dict[str, T
 
 
 def figures(count: int, n: int, degrees: float, *, generator: torch.Generator) -> dict[str, Tensor]:
-    """``count`` figures: ``pos (count, n, 3)`` float32 and centered, ``body (count, n)``, labels ``y`` equal to it.
+    """``count`` figures: ``pos, normal (count, n, 3)`` float32, centered, ``body (count, n)``, labels ``y`` equal to it.
 
     Raises InputError for fewer than 24 points (a part would often have none) and angles outside 0..180 degrees.
     """
     if count < 1 or n < 24 or not 0 <= degrees <= 180:
         raise InputError(f"figures: count >= 1, n >= 24 and degrees in 0..180, got {count}, {n} and {degrees}")
     drawn = [figure(n, degrees, generator=generator) for _ in range(count)]
-    pos, body = torch.stack([one["pos"] for one in drawn]), torch.stack([one["body"] for one in drawn])
-    return {"pos": (pos - pos.mean(1, keepdim=True)).float(), "body": body, "y": body}
+    pos, normal, body = (torch.stack([one[name] for one in drawn]) for name in ("pos", "normal", "body"))
+    return {"pos": (pos - pos.mean(1, keepdim=True)).float(), "normal": normal.float(), "body": body, "y": body}
 
 
 def turned(sample: dict[str, Tensor], *, generator: torch.Generator) -> dict[str, Tensor]:
     """Every figure turned as a whole by a random rotation about 0."""
     turns = SO(3).sample(len(sample["pos"]), generator=generator).to(sample["pos"])
-    return {**sample, "pos": sample["pos"] @ turns.mT}
+    return {**sample, **{name: sample[name] @ turns.mT for name in ("pos", "normal")}}
 
 
 def audited(sample: dict[str, Tensor], count: int, points: int | None = None) -> dict[str, Tensor]:
-    """The first ``count`` clouds (evenly thinned to ``points``) as fields: ``pos (N, 3)``, ``body (N,)`` pointing to parts,
-    ``cloud (K,)`` to figures."""
+    """The first ``count`` clouds (evenly thinned to ``points``) as fields: ``pos, normal (N, 3)``, ``body (N,)`` pointing to
+    parts, ``cloud (K,)`` to figures."""
     n, kinds = sample["pos"].shape[1], 1 + int(sample["body"].max())
     kept = torch.arange(n) if points is None or points >= n else torch.arange(points) * n // points
     part = sample["body"][:count, kept]
     names, body = torch.unique(part + kinds * torch.arange(len(part))[:, None], return_inverse=True)
-    return {"pos": sample["pos"][:count, kept].flatten(0, 1), "body": body.flatten(), "cloud": names // kinds}
+    points_of = {name: sample[name][:count, kept].flatten(0, 1) for name in ("pos", "normal")}
+    return {**points_of, "body": body.flatten(), "cloud": names // kinds}
 
 
 def articulated(request: Request) -> Data:

@@ -2,8 +2,9 @@
 
 Each of the three is a folder of one file per scan, or one ``.npz`` of many:
 
-- ``scan.npz``: ``vertices (V, 3)``, ``labels (V,)`` integers from 0;
-- ``scan.ply``, ascii or binary little endian: vertex properties ``x y z`` and an integer ``label`` (or ``part``, ``segment``);
+- ``scan.npz``: ``vertices (V, 3)``, ``normals (V, 3)``, ``labels (V,)`` integers from 0;
+- ``scan.ply``, ascii or binary little endian: vertex properties ``x y z nx ny nz`` and an integer ``label`` (or ``part``,
+  ``segment``);
 - ``train.npz`` with one array ``(scans, V, at least 7)``: position, normal, label in columns 0-2, 3-5 and 6, the layout in
   which the experiments of APEN keep registrations of DFAUST (which needs a licence and is not shipped; dfaust.is.tue.mpg.de).
 
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from coset.errors import InputError
 
+Scan = tuple[np.ndarray, np.ndarray, np.ndarray]  #: vertices, normals, labels
+COORDINATES = ("x", "y", "z", "nx", "ny", "nz")
 LABELS = ("label", "labels", "part", "segment")
 PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
@@ -31,9 +34,10 @@ PLY_TYPES = {
 def load_bodies(
     folder: str | Path, points: int, *, generator: torch.Generator | None = None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """``train``, ``test`` and ``unseen`` (``test`` again where there is none): ``pos (S, points, 3)``, ``body, y (S, points)``.
+    """``train``, ``test`` and ``unseen`` (``test`` again where there is none): ``pos, normal (S, n, 3)``, ``body, y (S, n)``.
 
-    Raises InputError, naming the file, for missing folders and files that do not hold points with labels.
+    Normals are brought to unit length. Raises InputError, naming the file, for missing folders and files that do not hold
+    points with normals and labels.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -47,8 +51,8 @@ def _source(root: Path, name: str) -> Path | None:
     return next((path for path in (root / name, root / f"{name}.npz") if path.exists()), None)
 
 
-def _read(root: Path, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All scans of one split: vertices and labels."""
+def _read(root: Path, name: str) -> list[Scan]:
+    """All scans of one split."""
     source = _source(root, name)
     if source is None:
         raise InputError(f"bodies: {root} has no folder {name} and no {name}.npz")
@@ -57,22 +61,22 @@ def _read(root: Path, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
             table = stored[stored.files[0]]
         if table.ndim != 3 or table.shape[-1] < 7:
             raise InputError(f"{source}: expected one array (scans, points, at least 7 columns), got shape {table.shape}")
-        return [_checked(source, scan[:, :3], scan[:, 6]) for scan in table]
+        return [_checked(source, scan[:, :3], scan[:, 3:6], scan[:, 6]) for scan in table]
     files = sorted(path for path in source.iterdir() if path.suffix in (".npz", ".ply"))
     if not files:
         raise InputError(f"bodies: {source} holds no .npz and no .ply")
     return [_checked(path, *(_npz(path) if path.suffix == ".npz" else _ply(path))) for path in files]
 
 
-def _npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _npz(path: Path) -> Scan:
     with np.load(path, allow_pickle=False) as stored:
-        if not {"vertices", "labels"} <= set(stored.files):
-            raise InputError(f"{path}: expected arrays vertices and labels, found {', '.join(stored.files)}")
-        return stored["vertices"], stored["labels"]
+        if not {"vertices", "normals", "labels"} <= set(stored.files):
+            raise InputError(f"{path}: expected arrays vertices, normals and labels, found {', '.join(stored.files)}")
+        return stored["vertices"], stored["normals"], stored["labels"]
 
 
-def _ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices and labels of a PLY file; what comes after the vertices is not read."""
+def _ply(path: Path) -> Scan:
+    """Vertices, normals and labels of a PLY file; what comes after the vertices is not read."""
     raw = path.read_bytes()
     head, end, body = raw.partition(b"end_header\n")
     lines = [line.split() for line in head.decode("ascii", "replace").splitlines()]
@@ -83,8 +87,10 @@ def _ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
     properties = [line[1:] for line in lines[elements[0] : stop] if line[:1] == ["property"]]
     names = [line[-1] for line in properties]
     label = next((name for name in LABELS if name in names), None)
-    if label is None or not {"x", "y", "z"} <= set(names) or any(line[0] not in PLY_TYPES for line in properties):
-        raise InputError(f"{path}: vertices need x, y, z and one of {', '.join(LABELS)}; found {', '.join(names)}")
+    if label is None or not set(COORDINATES) <= set(names) or any(line[0] not in PLY_TYPES for line in properties):
+        raise InputError(
+            f"{path}: vertices need {' '.join(COORDINATES)} and one of {', '.join(LABELS)}; found {', '.join(names)}"
+        )
     count, layout = int(lines[elements[0]][2]), lines[1][1]
     if layout == "ascii":
         rows = [row.split() for row in body.decode("ascii", "replace").splitlines()[:count]]
@@ -100,25 +106,27 @@ def _ply(path: Path) -> tuple[np.ndarray, np.ndarray]:
         column = {name: packed[name] for name in names}
     else:
         raise InputError(f"{path}: PLY is ascii or binary_little_endian here, got {layout}")
-    return np.stack([column[axis] for axis in "xyz"], -1), column[label]
+    axes = np.stack([column[axis] for axis in COORDINATES], -1)
+    return axes[:, :3], axes[:, 3:], column[label]
 
 
-def _checked(path: Path, vertices: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if vertices.ndim != 2 or vertices.shape[1] != 3 or labels.shape != vertices.shape[:1] or not len(vertices):
-        raise InputError(f"{path}: vertices (V, 3) and labels (V,), got {vertices.shape} and {labels.shape}")
-    if not np.isfinite(vertices).all() or not np.isfinite(labels).all() or (labels < 0).any() or (labels % 1 != 0).any():
-        raise InputError(f"{path}: vertices are finite and labels are integers from 0")
-    return vertices, labels
+def _checked(path: Path, vertices: np.ndarray, normals: np.ndarray, labels: np.ndarray) -> Scan:
+    shapes = vertices.shape, normals.shape, labels.shape
+    if vertices.ndim != 2 or shapes != ((len(vertices), 3), (len(vertices), 3), (len(vertices),)) or not len(vertices):
+        raise InputError(f"{path}: vertices (V, 3), normals (V, 3) and labels (V,), got {shapes}")
+    if not all(np.isfinite(part).all() for part in (vertices, normals, labels)) or (labels < 0).any() or (labels % 1).any():
+        raise InputError(f"{path}: vertices and normals are finite and labels are integers from 0")
+    return vertices, normals, labels
 
 
-def _sampled(scans: list[tuple[np.ndarray, np.ndarray]], points: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+def _sampled(scans: list[Scan], points: int, generator: torch.Generator | None) -> dict[str, Tensor]:
     """The same number of points of every scan, centered."""
-    pos, label = [], []
-    for vertices, labels in scans:
-        n = len(vertices)
+    drawn = []
+    for scan in scans:
+        n = len(scan[0])
         rounds = [torch.randperm(n, generator=generator) for _ in range(-(-points // n))]
-        chosen = torch.cat(rounds)[:points]
-        pos.append(torch.from_numpy(np.ascontiguousarray(vertices)).float()[chosen])
-        label.append(torch.from_numpy(np.ascontiguousarray(labels)).long()[chosen])
-    x, y = torch.stack(pos), torch.stack(label)
-    return {"pos": x - x.mean(1, keepdim=True), "body": y, "y": y}
+        drawn.append([torch.from_numpy(np.ascontiguousarray(part))[torch.cat(rounds)[:points]] for part in scan])
+    x, normal, label = (torch.stack(column) for column in zip(*drawn, strict=True))
+    x, label = x.float(), label.long()
+    normal = torch.nn.functional.normalize(normal.float(), dim=-1)
+    return {"pos": x - x.mean(1, keepdim=True), "normal": normal, "body": label, "y": label}

@@ -82,6 +82,8 @@ class PartNet(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            next(self.head[-1].parameters()).mul_(0.1)  # votes start near the points themselves
 
     def inputs(self) -> dict[str, str]:
         """Fields of the input."""

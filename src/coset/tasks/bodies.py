@@ -3,7 +3,7 @@
 Contracts: every rigid part of a body may move on its own, ``E(3) ** "K"``, every body as a whole, ``E(3) ** "B"``, and S("N").
 Labels follow the part. The setting of APEN on generated figures (:mod:`coset.data.articulated`), or on the user's scans:
 ``coset compare bodies --size full --data bodies=FOLDER`` (:mod:`coset.data.body_scans`). All rows share one network;
-they differ in the clouds that it sees: the whole body, the whole body in its frames, the groups of a partition in theirs.
+they differ in the points that it sees together: the whole body, the whole body in its frames, the groups of a partition in theirs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from coset.models.points.apen import APEN, VoteLoss, purity
 from coset.models.points.segment import FramedSegmenter, PointSegmenter
 from coset.task import Data, Method, Recipe, Stage, Task
 
-INPUTS = {"pos": "N x position", "body": "N -> K", "cloud": "K -> B"}
+INPUTS = {"pos": "N x position", "normal": "N x vector", "body": "N -> K", "cloud": "K -> B"}
 OUTPUTS = {"seg": "N x 6 x scalar"}
 WIDTH = 8
 
@@ -42,24 +42,24 @@ class Told(nn.Module):
         self.config: dict[str, Any] = {}
         self.contracts = (Contract(E(3) ** "K", INPUTS, OUTPUTS),)
 
-    def forward(self, pos: Tensor, body: Tensor, cloud: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, pos: Tensor, normal: Tensor, body: Tensor, cloud: Tensor | None = None) -> dict[str, Tensor]:
         """As the network's, with ``body`` as its partition; whose parts they are makes no difference."""
-        return self.model(pos=pos, part=body)
+        return self.model(pos=pos, part=body, normal=normal)
 
 
 def plain(data: Data) -> nn.Module:
     """PointNet on the whole body."""
-    return PointSegmenter(data.info["classes"], WIDTH)
+    return PointSegmenter(data.info["classes"], WIDTH, normals=True)
 
 
 def framed(data: Data) -> nn.Module:
     """The same, averaged over the frames of the whole body."""
-    return FramedSegmenter(data.info["classes"], WIDTH, draw=1)
+    return FramedSegmenter(data.info["classes"], WIDTH, normals=True, draw=1)
 
 
 def piecewise(data: Data) -> nn.Module:
     """The same in the frames of parts that it has to find."""
-    return APEN(data.info["classes"], WIDTH, draw=1)
+    return APEN(data.info["classes"], WIDTH, normals=True, draw=1)
 
 
 def told(data: Data) -> nn.Module:
@@ -69,7 +69,7 @@ def told(data: Data) -> nn.Module:
 
 def predict(model: Any, sample: dict[str, Tensor], *, batch: int = 25) -> list[dict[str, Tensor]]:
     """Outputs on a sample in eval mode, batch by batch; the true parts are given to whom they are told."""
-    shown = ("pos", "body") if isinstance(model, Told) else ("pos",)
+    shown = ("pos", "normal", "body") if isinstance(model, Told) else ("pos", "normal")
     pieces = zip(*(sample[name].split(batch) for name in shown), strict=True)
     with evaluating(model), frozen(model), torch.no_grad():
         return [model(**dict(zip(shown, piece, strict=True))) for piece in pieces]
@@ -104,16 +104,18 @@ def purity_percent(model: Any, data: Data) -> float:
     return 100 * float(purity(group, body)[0].mean())
 
 
-def moved(pos: Tensor, body: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Clouds ``(B, n, 3)`` whose parts ``body (B, n)`` have each been given a motion of their own (a meter apart)."""
+def moved(sample: dict[str, Tensor], *, generator: torch.Generator) -> dict[str, Tensor]:
+    """A sample in which every part ``body (B, n)`` has been given a motion of its own (a meter apart)."""
+    pos, body = sample["pos"], sample["body"]
     size = 1 + int(body.max())
     g = E(3).sample(len(pos) * size, generator=generator).to(pos)[body + size * torch.arange(len(pos))[:, None]]
-    return (E(3).linear(g) @ pos.unsqueeze(-1)).squeeze(-1) + E(3).shift(g)
+    turned = {name: (E(3).linear(g) @ sample[name].unsqueeze(-1)).squeeze(-1) for name in ("pos", "normal")}
+    return {**sample, **turned, "pos": turned["pos"] + E(3).shift(g)}
 
 
 def part_errors(model: Any, sample: dict[str, Tensor], *, seed: int = 0) -> Tensor:
     """Relative change of every body's logits when its parts move on their own, ``(S,)``."""
-    apart = {**sample, "pos": moved(sample["pos"], sample["body"], generator=torch.Generator().manual_seed(seed))}
+    apart = moved(sample, generator=torch.Generator().manual_seed(seed))
     here, there = (torch.cat([y["seg"] for y in predict(model, one)]) for one in (sample, apart))
     return torch.stack([relative(b - a, a) for a, b in zip(here, there, strict=True)])
 
@@ -128,8 +130,8 @@ def certificates(model: APEN, sample: dict[str, Tensor], *, motions: int = 3) ->
     certificate that bounds the error up to a constant, ``(S,)`` each."""
     error = torch.stack([part_errors(model, sample, seed=seed) for seed in range(motions)]).mean(0)
     found = [
-        model(pos, body=body) | {"total": model.bound(pos, body).total}
-        for pos, body in zip(sample["pos"].split(25), sample["body"].split(25), strict=True)
+        model(pos, body=body, normal=normal) | {"total": model.bound(pos, body, normal).total}
+        for pos, normal, body in zip(*(sample[name].split(25) for name in ("pos", "normal", "body")), strict=True)
     ]
     purity = 1 - torch.cat([y["impurity"] for y in found]).mean(-1)
     return error.double(), purity.detach().double(), torch.cat([y["total"] for y in found]).double()
@@ -179,7 +181,7 @@ task = Task(
     methods=methods,
     recipe={
         "smoke": Recipe(epochs=2, batch=8, lr=1e-3, optimizer="adam", clip=0.1),
-        "cpu": Recipe(epochs=15, batch=10, lr=1e-2, optimizer="adam", clip=0.1),
+        "cpu": Recipe(epochs=10, batch=5, lr=5e-3, optimizer="adam", clip=0.1),
         "full": Recipe(epochs=300, batch=8, lr=1e-3, optimizer="adam", schedule="cosine", clip=0.1),
     },
     findings={"partition": partition},

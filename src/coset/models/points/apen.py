@@ -82,7 +82,7 @@ class APEN(nn.Module):
 
     Raises InputError for sizes that are not positive, fewer points than groups, points that are NaN or infinite, labels that
     are negative or no integers, normals that are missing, misshapen or not asked for. Normals that are not of unit length are
-    normalized, with a warning.
+    normalized, in training with a warning.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class APEN(nn.Module):
         if normal.shape != x.shape:
             raise InputError(f"APEN: normals have the shape of the points, {tuple(x.shape)}, got {tuple(normal.shape)}")
         length = normal.norm(dim=-1, keepdim=True)
-        if bool(((length - 1).abs() > 1e-3).any()):
+        if self.training and bool(((length - 1).abs() > 1e-3).any()):
             warnings.warn("APEN: normals are not of unit length; they are normalized", stacklevel=3)
         return normal / length.clamp(min=1e-12)
 
