@@ -22,7 +22,8 @@ def ascii_ply(vertices, labels):
     )
     head = (
         f"ply\nformat ascii 1.0\ncomment a scan\nelement vertex {len(vertices)}\nproperty float x\nproperty float y\n"
-        "property float z\nproperty uchar red\nproperty float nx\nproperty float ny\nproperty float nz\nproperty int label\nelement face 1\nproperty list uchar int vertex_indices\n"
+        "property float z\nproperty uchar red\nproperty float nx\nproperty float ny\nproperty float nz\nproperty int label\n"
+        "element face 1\nproperty list uchar int vertex_indices\n"
     )
     return (head + f"end_header\n{rows}\n3 0 1 2\n").encode()
 

@@ -3,7 +3,7 @@
 Contracts: every rigid part of a body may move on its own, ``E(3) ** "K"``, every body as a whole, ``E(3) ** "B"``, and S("N").
 Labels follow the part. The setting of APEN on generated figures (:mod:`coset.data.articulated`), or on the user's scans:
 ``coset compare bodies --size full --data bodies=FOLDER`` (:mod:`coset.data.body_scans`). All rows share one network;
-they differ in the points that it sees together: the whole body, the whole body in its frames, the groups of a partition in theirs.
+they differ in what it sees at a time: the whole body, the whole body in its frames, the groups of a partition in theirs.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ task = Task(
     methods=methods,
     recipe={
         "smoke": Recipe(epochs=2, batch=8, lr=1e-3, optimizer="adam", clip=0.1),
-        "cpu": Recipe(epochs=10, batch=5, lr=5e-3, optimizer="adam", clip=0.1),
+        "cpu": Recipe(epochs=12, batch=5, lr=5e-3, optimizer="adam", clip=0.1),
         "full": Recipe(epochs=300, batch=8, lr=1e-3, optimizer="adam", schedule="cosine", clip=0.1),
     },
     findings={"partition": partition},
