@@ -60,7 +60,7 @@ class PointSegmenter(nn.Module):
             part=torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1]),
             near=(knn(x, self.neighbors) + start[:, None, None]).flatten(0, 1),
             scalars=x.new_zeros(x.shape[0] * x.shape[1], 0),
-            vectors=vectors.reshape(x.shape[0] * x.shape[1], -1, 3) if self.normals else vectors.view(-1, 0, 3),
+            vectors=vectors.reshape(x.shape[0] * x.shape[1], int(self.normals), 3),
             weight=x.new_ones(x.shape[0] * x.shape[1]),
         )
         return {"seg": y["scalars"].view(*pos.shape[:-1], -1)}
