@@ -1,6 +1,6 @@
 """Parts of articulated bodies, trained in narrow poses, tested in wide ones: one frame, one per part, or parts to be found.
 
-Contracts: every rigid part of a body may move on its own, ``E(3) ** "K"``, every body as a whole, ``E(3) ** "B"``, and S("N").
+Contracts: every rigid part of a body may move on its own, ``SE(3) ** "K"``, every body as a whole, ``SE(3) ** "B"``, S("N").
 Labels follow the part. The setting of APEN on generated figures (:mod:`coset.data.articulated`), or on the user's scans:
 ``coset compare bodies --size full --data bodies=FOLDER`` (:mod:`coset.data.body_scans`). All rows share one network;
 they differ in what it sees at a time: the whole body, the whole body in its frames, the groups of a partition in theirs.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from coset.audits.partition import Partition
 from coset.contract import Contract, evaluating, frozen, relative
 from coset.data.articulated import articulated
-from coset.groups.euclidean import E
+from coset.groups.euclidean import SE
 from coset.groups.permutation import S
 from coset.models.points.apen import APEN, VoteLoss, purity
 from coset.models.points.segment import FramedSegmenter, PointSegmenter
@@ -27,8 +27,8 @@ INPUTS = {"pos": "N x position", "normal": "N x vector", "body": "N -> K", "clou
 OUTPUTS = {"seg": "N x 6 x scalar"}
 WIDTH = 8
 
-parts = Contract(E(3) ** "K", INPUTS, OUTPUTS)
-bodies = Contract(E(3) ** "B", INPUTS, OUTPUTS)
+parts = Contract(SE(3) ** "K", INPUTS, OUTPUTS)
+bodies = Contract(SE(3) ** "B", INPUTS, OUTPUTS)
 exchanges = Contract(S("N"), INPUTS, OUTPUTS)
 base = VoteLoss()
 
@@ -40,7 +40,7 @@ class Told(nn.Module):
         super().__init__()
         self.model = model
         self.config: dict[str, Any] = {}
-        self.contracts = (Contract(E(3) ** "K", INPUTS, OUTPUTS),)
+        self.contracts = (Contract(SE(3) ** "K", INPUTS, OUTPUTS),)
 
     def forward(self, pos: Tensor, normal: Tensor, body: Tensor, cloud: Tensor | None = None) -> dict[str, Tensor]:
         """As the network's, with ``body`` as its partition; whose parts they are makes no difference."""
@@ -54,12 +54,12 @@ def plain(data: Data) -> nn.Module:
 
 def framed(data: Data) -> nn.Module:
     """The same, averaged over the frames of the whole body."""
-    return FramedSegmenter(data.info["classes"], WIDTH, normals=True, draw=1)
+    return FramedSegmenter(data.info["classes"], WIDTH, normals=True, rotation_only=True)
 
 
 def piecewise(data: Data) -> nn.Module:
     """The same in the frames of parts that it has to find."""
-    return APEN(data.info["classes"], WIDTH, normals=True, draw=1)
+    return APEN(data.info["classes"], WIDTH, normals=True, rotation_only=True)
 
 
 def told(data: Data) -> nn.Module:
@@ -108,9 +108,9 @@ def moved(sample: dict[str, Tensor], *, generator: torch.Generator) -> dict[str,
     """A sample in which every part ``body (B, n)`` has been given a motion of its own (a meter apart)."""
     pos, body = sample["pos"], sample["body"]
     size = 1 + int(body.max())
-    g = E(3).sample(len(pos) * size, generator=generator).to(pos)[body + size * torch.arange(len(pos))[:, None]]
-    turned = {name: (E(3).linear(g) @ sample[name].unsqueeze(-1)).squeeze(-1) for name in ("pos", "normal")}
-    return {**sample, **turned, "pos": turned["pos"] + E(3).shift(g)}
+    g = SE(3).sample(len(pos) * size, generator=generator).to(pos)[body + size * torch.arange(len(pos))[:, None]]
+    turned = {name: (SE(3).linear(g) @ sample[name].unsqueeze(-1)).squeeze(-1) for name in ("pos", "normal")}
+    return {**sample, **turned, "pos": turned["pos"] + SE(3).shift(g)}
 
 
 def part_errors(model: Any, sample: dict[str, Tensor], *, seed: int = 0) -> Tensor:
@@ -159,11 +159,11 @@ def partition(model: Any, data: Data) -> Partition | None:
 methods = (
     Method("PointNet", plain, axes={"symmetry": "none"}, source="qi2017",
            note="Knows parts by where they stand: lost as soon as they stand elsewhere."),
-    Method("FA-PointNet", framed, axes={"symmetry": "E(3)"}, source="puny2022",
+    Method("FA-PointNet", framed, axes={"symmetry": "SE(3)"}, source="puny2022",
            note="The frames of a whole body move when one of its joints does."),
-    Method("APEN", piecewise, axes={"symmetry": "E(3) per part, parts found"}, source="atzmon2024",
+    Method("APEN", piecewise, axes={"symmetry": "SE(3) per part, parts found"}, source="atzmon2024",
            note="Local groups first, then what votes for one center: poses that were never seen cost little."),
-    Method("APEN, parts told", told, (Stage(VoteLoss(told="body")),), axes={"symmetry": "E(3) per part, parts told"},
+    Method("APEN, parts told", told, (Stage(VoteLoss(told="body")),), axes={"symmetry": "SE(3) per part, parts told"},
            source="atzmon2024", note="The upper control: exact, and parts are known by their shape alone."),
 )  # fmt: skip
 

@@ -78,7 +78,8 @@ class APEN(nn.Module):
 
     ``groups`` is how many groups the first partition has (None: one per twenty points, at most 40); ``carried`` how many
     scalars and vectors each block hands on; ``variances`` of the first partition and of the mixtures, in squared units of
-    length (bodies are about 2 high); ``draw`` how many frames are drawn in training instead of all.
+    length (bodies are about 2 high). ``draw`` frames are drawn in training instead of all: cheaper, but what a block hands on
+    is then no average as it is at test, and accuracy suffers.
 
     Raises InputError for sizes that are not positive, fewer points than groups, points that are NaN or infinite, labels that
     are negative or no integers, normals that are missing, misshapen or not asked for. Normals that are not of unit length are
