@@ -48,6 +48,7 @@ def compare(
     budget: str | float | None = None,
     set: Given = (),
     files: Given = (),
+    options: Given = (),
     ray: str | None = None,
     with_: Sequence[str] = (),
     device: str = "cpu",
@@ -59,8 +60,8 @@ def compare(
 
     ``task`` is a module of :mod:`coset.tasks`, a target such as ``mine.py:task``, or a Task. ``methods`` are names, or a
     mapping from names to a module (judged as it is), a function of the data (its model is trained) or a Method; ``with_``
-    are targets that become further rows. ``set`` changes recipes, ``files`` replaces the task's data; both are mappings,
-    pairs, or strings ``name=value``.
+    are targets that become further rows. ``set`` changes recipes, ``files`` replaces the task's data, ``options`` say
+    what else it can be told (a cutoff); all are mappings, pairs, or strings ``name=value``.
 
     Finished rows found in ``out`` are kept, a half-trained one goes on after its last epoch. Without ``out`` the newest
     ``runs/<task>-<n>`` goes on if the same comparison was broken off there; otherwise the next number is used. Rows run in
@@ -74,8 +75,9 @@ def compare(
     Raises InputError for names, sizes, recipes, files or folders that do not fit; MissingExtra; a failed row's error, last.
     """
     plan, names = _plan(
-        task, methods, size=size, seeds=range(seeds), set=set, files=files, with_=with_, device=device, threads=threads
-    )
+        task, methods, size=size, seeds=range(seeds), set=set, files=files, options=options, with_=with_, device=device,
+        threads=threads,
+    )  # fmt: skip
     limit = None if budget is None else seconds(budget)
     path = Path(out) if out is not None else choose_folder(plan.name, plan.request())
     with open_folder(path, plan.request(), _command("compare", plan, names, seeds=seeds, out=path)) as folder:
@@ -110,6 +112,7 @@ def train(
     budget: str | float | None = None,
     set: Given = (),
     files: Given = (),
+    options: Given = (),
     device: str = "cpu",
     devices: int = 1,
     logger: str = "csv",
@@ -123,8 +126,9 @@ def train(
     holds one is refused. ``devices`` processes share every batch, started here or by torchrun; ``logger`` is ``csv`` or
     ``tensorboard``. Raises as :func:`compare`.
     """
-    options = {"set": set, "files": files, "device": device, "threads": threads, "devices": devices, "logger": logger}
-    plan, names = _plan(task, [method], size=size, seeds=[seed], **options)
+    told = {"set": set, "files": files, "options": options}
+    where = {"device": device, "threads": threads, "devices": devices, "logger": logger}
+    plan, names = _plan(task, [method], size=size, seeds=[seed], **told, **where)
     key: Key = (method, seed)
     limit = None if budget is None else seconds(budget)
     if devices > 1 and (external() or 0) > 0:
@@ -208,7 +212,7 @@ def method_from_target(target: str) -> Method:
     return Method(name, build=lambda data: model, stages=(), note=f"{target}, judged as it is")
 
 
-def _plan(task: str | Task, methods: Any, **options: Any) -> tuple[Plan, dict[str, Any] | None]:
+def _plan(task: str | Task, methods: Any, **how: Any) -> tuple[Plan, dict[str, Any] | None]:
     """The plan, and the names from which another process makes the same one (None where there are none)."""
     found = task if isinstance(task, Task) else find_task(task)
     given = dict(methods) if isinstance(methods, Mapping) else None
@@ -216,20 +220,21 @@ def _plan(task: str | Task, methods: Any, **options: Any) -> tuple[Plan, dict[st
     if given is None:
         wanted = [methods] if isinstance(methods, str) else methods
         chosen = list(found.methods) if wanted is None else [found.method(name) for name in dict.fromkeys(wanted)]
-    targets = list(options.pop("with_", ()))
+    targets = list(how.pop("with_", ()))
     chosen += [method_from_target(target) for target in targets]
-    changes, files = named(options.pop("set"), "--set"), named(options.pop("files"), "--data")
+    changes, files = named(how.pop("set"), "--set"), named(how.pop("files"), "--data")
     files = tuple((name, Path(path)) for name, path in files)
+    told = named(how.pop("options"), "--option")
     title = task.rpartition("/")[2].replace(".py:", "-") if isinstance(task, str) else "task"
-    options["seeds"] = list(options["seeds"])
+    how["seeds"] = list(how["seeds"])
     known = found.methods if given is None else ()
-    plan = Plan(found, title, chosen, known, changes=changes, files=files, **options)
+    plan = Plan(found, title, chosen, known, changes=changes, files=files, options=told, **how)
     if given is not None or not isinstance(task, str):
         return plan, None
     wanted = [method.name for method in chosen[: len(chosen) - len(targets)]]
     paths = [[name, str(path.resolve())] for name, path in files]
     names = {"task": task, "methods": wanted, "with_": targets, "set": list(map(list, changes)), "files": paths}
-    return plan, names | options
+    return plan, names | {"options": list(map(list, told))} | how
 
 
 @lru_cache(maxsize=1)
@@ -264,6 +269,7 @@ def _command(verb: str, plan: Plan, names: Mapping[str, Any] | None, **options: 
     words += [word for target in names["with_"] for word in ("--with", target)]
     words += [word for name, value in plan.changes for word in ("--set", f"{name}={value}")]
     words += [word for name, value in plan.files for word in ("--data", f"{name}={value}")]
+    words += [word for name, value in plan.options for word in ("--option", f"{name}={value}")]
     words += ["--device", plan.device] if plan.device != "cpu" else []
     words += ["--devices", str(plan.devices)] if plan.devices > 1 else []
     return shlex.join(words)

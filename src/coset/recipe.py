@@ -32,6 +32,7 @@ class Recipe:
     precision: str = "32"  #: Lightning's: 32, 64, bf16-mixed ...
     patience: int = 0  #: epochs without a better validation loss before stopping; 0 never stops early
     samples: int = 0  #: training samples used; 0 takes all
+    ema: float = 0.0  #: decay of the moving average of the weights, which is then judged and kept; 0 keeps the last weights
 
     def override(self, given: Mapping[str, Any] | Pairs) -> Recipe:
         """A copy with these fields; strings are converted, InputError names the field and the type expected."""
@@ -55,6 +56,15 @@ class Request:
     size: Size = "cpu"
     seed: int = 0
     files: tuple[tuple[str, Path], ...] = ()  #: the user's data in place of the task's own: name and path
+    options: Pairs = ()  #: what else the task can be told about its data, such as a cutoff; strings from the command line
+
+    def option(self, name: str, default: Any) -> Any:
+        """An option in the type of ``default``; InputError where it cannot be converted."""
+        given = dict(self.options).get(name, default)
+        try:
+            return type(default)(given)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"option {name!r} is {type(default).__name__}, got {given!r}") from error
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class Task:
     recipe: Mapping[str, Recipe] = field(default_factory=lambda: {size: Recipe() for size in ("smoke", "cpu", "full")})
     findings: Mapping[str, Callable[[Any, Data], Any]] = field(default_factory=dict)  #: (model, data) -> Finding, kept per row
     lower_is_better: bool = False  #: of the headline metric
+    options: tuple[str, ...] = ()  #: names that ``Request.options`` may hold
 
     def __post_init__(self) -> None:
         names = [method.name for method in self.methods]

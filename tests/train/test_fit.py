@@ -97,9 +97,10 @@ def test_training_neither_reads_nor_moves_the_global_random_state():
 
 @pytest.mark.parametrize("broken_after", [1, 2, 3])
 @pytest.mark.parametrize("valid", [False, True])
-def test_a_training_broken_off_goes_on_bit_for_bit(tmp_path, broken_after, valid):
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_training_broken_off_goes_on_bit_for_bit(tmp_path, broken_after, valid, ema):
     chosen = replace(data, valid=table(20, seed=1) if valid else None)
-    patient = replace(recipe, patience=10 if valid else 0)
+    patient = replace(recipe, patience=10 if valid else 0, ema=ema)
     whole = Run(folder=tmp_path / "whole", seed=3)
     expected = fit(line(), Chancy(), chosen, patient, whole)
 

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from coset.cli.options import AsJson, Budget, Device, Files, Settings, SizeName, TaskName
+from coset.cli.options import (
+    AsJson,
+    Budget,
+    Cutoff,
+    Device,
+    Files,
+    Options,
+    Settings,
+    SizeName,
+    TaskName,
+    TestFile,
+    TrainFile,
+    ValidFile,
+)
 
 Methods = Annotated[str | None, Parameter(help="Rows to run, joined by commas; all when left out.")]
 Seeds = Annotated[int, Parameter(help="How many seeds: 0, 1, ...")]
@@ -29,6 +42,11 @@ def compare(
     seeds: Seeds = 1,
     settings: Settings = None,
     files: Files = None,
+    train_file: TrainFile = None,
+    valid_file: ValidFile = None,
+    test_file: TestFile = None,
+    cutoff: Cutoff = None,
+    told: Options = None,
     guests: Guests = None,
     ray: Ray = None,
     device: Device = "cpu",
@@ -39,12 +57,13 @@ def compare(
 
     Started again with the same folder, it keeps the rows that are finished and goes on with the others.
     """
-    from coset.cli.options import check_writable, names_of, pairs_of
+    from coset.cli.options import check_writable, data_of, names_of, pairs_of, told_of
     from coset.cli.show import results_of
 
     check_writable(out)
     changes = pairs_of(settings or (), "--set")
-    data = pairs_of(files or (), "--data")
+    data = data_of(files, train=train_file, valid=valid_file, test=test_file)
+    options_told = told_of(told, cutoff)
 
     from coset.comparison import compare as run
     from coset.comparison import find_task
@@ -54,6 +73,7 @@ def compare(
         "budget": budget,
         "set": changes,
         "files": data,
+        "options": options_told,
         "ray": ray,
         "with_": guests or (),
         "device": device,

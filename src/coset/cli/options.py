@@ -80,8 +80,24 @@ Files = Annotated[
         show_default=False,
     ),
 ]
+Options = Annotated[
+    list[str] | None,
+    _flag(
+        "--option",
+        "What else the task can be told about its data, such as cutoff=5; may be repeated.",
+        metavar="NAME=VALUE",
+        show_default=False,
+    ),
+]
+TrainFile = Annotated[Path | None, _flag("--train", "The file to train on; short for --data train=FILE.", metavar="FILE")]
+ValidFile = Annotated[Path | None, _flag("--valid", "The file to validate on; short for --data valid=FILE.", metavar="FILE")]
+TestFile = Annotated[Path | None, _flag("--test", "The file to be judged by; short for --data test=FILE.", metavar="FILE")]
+Cutoff = Annotated[
+    float | None, _flag("--cutoff", "How far atoms see, in angstrom; short for --option cutoff=NUMBER.", metavar="NUMBER")
+]
 Device = Annotated[str, _flag("--device", "cpu, cuda or cuda:1.")]
 
+EXAMPLES = {"--set": "lr=1e-3", "--data": "mnist=FILE", "--option": "cutoff=5"}
 _NAMED = re.compile(r"^([A-Za-z_][A-Za-z0-9_]*)=(.+)$")
 
 
@@ -153,11 +169,26 @@ def pairs_of(given: Sequence[str], option: str) -> tuple[tuple[str, str], ...]:
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name or not value:
-            raise InputError(
-                f"{option} {text!r}: write name=value, as in {option} {'lr=1e-3' if option == '--set' else 'mnist=FILE'}"
-            )
+            raise InputError(f"{option} {text!r}: write name=value, as in {option} {EXAMPLES.get(option, 'name=value')}")
         out.append((name, value))
     return tuple(out)
+
+
+def data_of(files: Sequence[str] | None, **short: Path | None) -> tuple[tuple[str, str], ...]:
+    """``--data`` and its short forms as pairs; InputError for one name given in both ways."""
+    long = pairs_of(files or (), "--data")
+    for name, path in short.items():
+        if path is not None and name in dict(long):
+            raise InputError(f"--{name} and --data {name}=... say the same; give one of them")
+    return (*long, *((name, str(path)) for name, path in short.items() if path is not None))
+
+
+def told_of(options: Sequence[str] | None, cutoff: float | None) -> tuple[tuple[str, str], ...]:
+    """``--option`` and its short form as pairs; InputError for one name given in both ways."""
+    long = pairs_of(options or (), "--option")
+    if cutoff is not None and "cutoff" in dict(long):
+        raise InputError("--cutoff and --option cutoff=... say the same; give one of them")
+    return long if cutoff is None else (*long, ("cutoff", str(cutoff)))
 
 
 def names_of(text: str | None, known: Sequence[str], what: str = "method") -> tuple[str, ...] | None:

@@ -7,7 +7,21 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from coset.cli.options import AsJson, Budget, Device, Files, Seed, Settings, SizeName, TaskName
+from coset.cli.options import (
+    AsJson,
+    Budget,
+    Cutoff,
+    Device,
+    Files,
+    Options,
+    Seed,
+    Settings,
+    SizeName,
+    TaskName,
+    TestFile,
+    TrainFile,
+    ValidFile,
+)
 
 MethodName = Annotated[str, Parameter(help="One of the task's rows.")]
 Resume = Annotated[bool, Parameter(help="Go on after the last epoch of the training that was broken off in this folder.")]
@@ -27,6 +41,11 @@ def train(
     seed: Seed = 0,
     settings: Settings = None,
     files: Files = None,
+    train_file: TrainFile = None,
+    valid_file: ValidFile = None,
+    test_file: TestFile = None,
+    cutoff: Cutoff = None,
+    told: Options = None,
     resume: Resume = False,
     device: Device = "cpu",
     devices: Devices = 1,
@@ -34,17 +53,25 @@ def train(
     json: AsJson = False,
 ) -> int:
     """Train one method of a task, measure it and keep it."""
-    from coset.cli.options import check_writable, names_of, pairs_of
+    from coset.cli.options import check_writable, data_of, names_of, pairs_of, told_of
     from coset.cli.show import results_of
 
     check_writable(out)
     changes = pairs_of(settings or (), "--set")
-    data = pairs_of(files or (), "--data")
+    data = data_of(files, train=train_file, valid=valid_file, test=test_file)
+    options_told = told_of(told, cutoff)
 
     from coset.comparison import find_task
     from coset.comparison import train as run
 
     (name,) = names_of(method, [row.name for row in find_task(task).methods]) or ("",)
-    options: dict[str, Any] = {"budget": budget, "set": changes, "files": data, "device": device, "devices": devices}
+    options: dict[str, Any] = {
+        "budget": budget,
+        "set": changes,
+        "files": data,
+        "options": options_told,
+        "device": device,
+        "devices": devices,
+    }
     results_of([run(task, name, size=size, seed=seed, out=out, logger=logger, resume=resume, **options)], json)
     return 0

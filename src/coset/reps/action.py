@@ -38,6 +38,10 @@ class Kind(ABC):
         """Sizes of the trailing axes for a group on R^``space``; what :meth:`Fields.example` makes."""
         return (space,) * self.axes
 
+    def draw(self, lead: tuple[int, ...], space: int, *, generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
+        """Random values ``(*lead, *shape(space))`` for a test without data."""
+        return torch.randn(*lead, *self.shape(space), generator=generator, dtype=dtype)
+
     def floor(self, group: Any, g: Any, x: Tensor) -> Tensor:
         """Relative error that the action itself makes at ``g`` (resampling), shape of ``g``'s batch; 0 if exact."""
         return torch.zeros(group.batch_shape(g), dtype=torch.float64)
@@ -54,6 +58,25 @@ class Scalar(Kind):
 
     def __str__(self) -> str:
         return "scalar"
+
+
+@dataclass(frozen=True)
+class Labels(Scalar):
+    """Integers out of ``values`` that nothing moves: atomic numbers, classes, integer counts. They have no derivative."""
+
+    values: tuple[int, ...] = (0, 1)
+
+    floating = False
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise InputError("Labels: at least one value")
+
+    def draw(self, lead, space, *, generator, dtype):
+        return torch.tensor(self.values)[torch.randint(len(self.values), lead, generator=generator)]
+
+    def __str__(self) -> str:
+        return f"labels({', '.join(map(str, self.values))})"
 
 
 @dataclass(frozen=True)

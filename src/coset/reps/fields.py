@@ -305,7 +305,7 @@ class Fields(tuple[tuple[str, Field], ...]):
         for name, declared in sorted(self, key=lambda item: len(item[1].index) > 1):  # fibres before the edges inside them
             lead = tuple(map(size, declared.index))
             if declared.target is None:
-                out[name] = torch.randn(*lead, *declared.kind.shape(space), generator=generator, dtype=dtype)
+                out[name] = declared.kind.draw(lead, space, generator=generator, dtype=dtype)
                 continue
             top = size(declared.target)
             drawn = torch.randint(top, lead, generator=generator)

@@ -32,7 +32,7 @@ base = Supervised("cross_entropy")
 #: of LieCNN at every size; the paper's are those of full
 LAYOUTS: dict[str, dict[str, Any]] = {
     "smoke": {"width": 3, "samples": 4, "hidden": 12, "head": 32},
-    "cpu": {"width": 12, "samples": 6},
+    "cpu": {"width": 12, "samples": 6, "frequency": 5.0},
     "full": {"width": 40, "samples": 10, "blocks": 2},
 }
 
@@ -174,7 +174,7 @@ task = Task(
     methods=methods,
     recipe={
         "smoke": Recipe(epochs=1, batch=40, lr=3e-3),
-        "cpu": Recipe(epochs=25, batch=32, lr=3e-3),
+        "cpu": Recipe(epochs=25, batch=8, lr=3e-3),
         "full": Recipe(epochs=50, batch=128, lr=3e-3, weight_decay=5e-3),
     },
     findings={"samples": sample_curve},

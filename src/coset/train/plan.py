@@ -35,6 +35,7 @@ class Plan:
     seeds: Sequence[int] = (0,)
     changes: Pairs = ()
     files: tuple[tuple[str, Path], ...] = ()
+    options: Pairs = ()
     device: str = "cpu"
     devices: int = 1
     logger: str = "csv"
@@ -52,6 +53,9 @@ class Plan:
         for name, path in self.files:
             if not Path(path).exists():
                 raise InputError(f"data {name}={path}: no such file")
+        for name, _ in self.options:
+            if name not in self.task.options:
+                raise unknown("option", name, self.task.options)
         folders: dict[str, str] = {}
         for method in [*self.methods, *self.known]:
             other = folders.setdefault(slug(method.name), method.name)
@@ -99,7 +103,7 @@ class Plan:
         """The task's data for this seed; the last one made is remembered, for rows copy it."""
         if seed not in self._data:
             self._data.clear()
-            made = self.task.data(Request(self.size, seed, self.files))
+            made = self.task.data(Request(self.size, seed, self.files, self.options))
             if made.audit is not None:
                 for contract in self.task.contracts:
                     _bind(self.name, contract, made.audit)
@@ -146,6 +150,7 @@ class Plan:
             "size": self.size,
             "set": [[name, value if isinstance(value, (int, float)) else str(value)] for name, value in self.changes],
             "files": [[name, str(Path(path).resolve()), Path(path).stat().st_size] for name, path in self.files],
+            **({"options": [[name, str(value)] for name, value in self.options]} if self.options else {}),
             "device": self.device,
             "devices": self.devices,
             "threads": self.threads,

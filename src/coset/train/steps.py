@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from coset.contract import seeded
 from coset.errors import InputError, unknown
 from coset.recipe import Recipe
+from coset.train.average import MovingAverage
 from coset.train.batches import GlobalBatches
 from coset.train.lars import LARS, warm_up
 from coset.train.run import Run, mix
@@ -39,6 +40,7 @@ class Steps:
         self.sums: dict[str, Tensor] = {}  #: of the epoch: terms weighted by samples, and the samples
         self.best: dict[str, Any] = {"loss": math.inf, "epoch": -1, "weights": {}}
         self.last = math.nan
+        self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
 
     # ------------------------------------------------------------------ steps
 
@@ -57,6 +59,8 @@ class Steps:
         if hasattr(self.objective, "after_step"):
             with torch.no_grad():
                 self.objective.after_step(self.model, step)
+        if self.average is not None:
+            self.average.update(step)
         self.trace.steps += 1
         now = time.perf_counter()
         if now - self.reported > SECONDS_BETWEEN_REPORTS:
@@ -109,9 +113,11 @@ class Steps:
         self.trace.seconds += time.perf_counter() - self.clock
         self.quiet = seeded(mix(self.run.seed, 3))
         self.quiet.__enter__()
+        self._exchange()
 
     def on_validation_epoch_end(self) -> None:
         """Back to training."""
+        self._exchange()
         self.quiet.__exit__(None, None, None)
         self.clock = time.perf_counter()
 
@@ -141,15 +147,23 @@ class Steps:
         if not self.recipe.patience:
             return
         if line["valid_loss"] < self.best["loss"]:
+            self._exchange()
             weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._exchange()
             self.best = {"loss": line["valid_loss"], "epoch": self.current_epoch, "weights": weights}
         elif self.current_epoch - self.best["epoch"] >= self.recipe.patience:
             self._stop(f"no better validation loss for {self.recipe.patience} epochs", early=False)
 
     def on_train_end(self) -> None:
-        """With early stopping, the best weights are the ones kept."""
+        """With early stopping the best weights are the ones kept, else the average where there is one."""
         if self.best["weights"]:
             self.model.load_state_dict(self.best["weights"])
+        else:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        if self.average is not None:
+            self.average.exchange()
 
     def _stop(self, why: str, *, early: bool = True) -> None:
         self.trainer.should_stop = True
@@ -203,7 +217,8 @@ class Steps:
             "curve": self.trace.curve,
             "losses": self.trace.losses,
         }
-        checkpoint["coset"] = {"trace": trace, "best": self.best, "generators": generators}
+        average = self.average.state() if self.average is not None else {}
+        checkpoint["coset"] = {"trace": trace, "best": self.best, "generators": generators, "average": average}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore what :meth:`on_save_checkpoint` kept."""
@@ -211,6 +226,8 @@ class Steps:
         for name, value in kept["trace"].items():
             setattr(self.trace, name, value)
         self.best = kept["best"]
+        if self.average is not None:
+            self.average.load(kept.get("average", {}))
         for name, generator in self._generators():
             if name in kept["generators"]:
                 generator.set_state(kept["generators"][name])

@@ -1,0 +1,145 @@
+"""What a set of structures is, and what is wrong with it: printed before a potential is trained on it.
+
+    >>> import torch
+    >>> frame = {"pos": torch.tensor([[0.0, 0, 0], [0, 0, 0.74]]), "z": torch.tensor([1, 1]), "energy": torch.tensor(-31.7)}
+    >>> reference_energies([frame]).reason
+    'least squares over 1 configuration'
+
+Energies of isolated atoms (references) come from one-atom frames where every element has one, else from least squares over
+compositions. Warnings name the evidence: net forces, energies or forces of a size that another unit would explain, doubles,
+elements that training data lack.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coset.data.structures import Frame, Structures
+from coset.errors import InputError, require
+
+NET_FORCE = 1e-3  #: relative to the root mean square force; more is reported
+UNUSUAL = 50.0  #: eV/angstrom; a root mean square force above it is more likely kcal/mol, hartree/bohr or an error
+
+
+@dataclass(frozen=True)
+class References:
+    """Energies of isolated atoms, eV, by atomic number, and where they come from."""
+
+    energies: tuple[tuple[int, float], ...]
+    reason: str
+
+    def of(self, z: Tensor) -> float:
+        """Their sum over atomic numbers ``(N,)``; InputError for an element without one."""
+        table = dict(self.energies)
+        if missing := sorted(set(z.tolist()) - table.keys()):
+            raise InputError(f"no reference energy for {names(missing)}; known are {names(table)}")
+        return sum(table[int(number)] for number in z)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{names([z])} {energy:.4f}" for z, energy in self.energies) + f" eV ({self.reason})"
+
+
+def names(numbers: Any) -> str:
+    """Chemical symbols of atomic numbers, by comma."""
+    symbols = require("ase.data", extra="atoms").chemical_symbols
+    return ", ".join(symbols[int(z)] for z in numbers)
+
+
+def elements_of(frames: Sequence[Frame]) -> list[int]:
+    """Atomic numbers that occur, in order."""
+    return sorted({int(z) for frame in frames for z in frame["z"]})
+
+
+def reference_energies(frames: Sequence[Frame], isolated: Sequence[Frame] = ()) -> References:
+    """References for ``frames``: from one-atom frames in ``isolated`` or among them, else by least squares (minimum norm)."""
+    elements = elements_of(frames)
+    alone = {
+        int(f["z"][0]): float(f["energy"])
+        for f in (*isolated, *frames)
+        if len(f["z"]) == 1 and "energy" in f and "cell" not in f
+    }
+    if set(elements) <= alone.keys():
+        return References(tuple((z, alone[z]) for z in elements), "isolated atoms")
+    if missing := [z for z in elements if z not in alone] if isolated else []:
+        raise InputError(f"the isolated atoms lack {names(missing)}; they hold {names(sorted(alone))}")
+    counts = torch.stack([torch.stack([(f["z"] == z).sum() for z in elements]) for f in frames]).double()
+    totals = torch.tensor([float(f["energy"]) for f in frames], dtype=torch.float64)
+    found = torch.linalg.lstsq(counts, totals.unsqueeze(1), driver="gelsd").solution.flatten().tolist()
+    plural = "s" if len(frames) > 1 else ""
+    return References(tuple(zip(elements, found, strict=True)), f"least squares over {len(frames)} configuration{plural}")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Numbers of a training set that a potential is built with."""
+
+    elements: tuple[int, ...]
+    references: References
+    scale: float  #: root mean square of force components, eV/angstrom (of energies per atom, where there are no forces)
+    shift: float  #: mean energy per atom above the references, eV
+    neighbors: float  #: mean number of edges into an atom
+
+    def __str__(self) -> str:
+        return (
+            f"elements {names(self.elements)}; {self.neighbors:.1f} neighbors; forces of {self.scale:.3f} eV/A; "
+            f"{self.shift:.4f} eV per atom above references: {self.references}"
+        )
+
+
+def statistics(data: Structures, isolated: Sequence[Frame] = ()) -> Statistics:
+    """The statistics of a training set. InputError where a label is missing."""
+    frames = data.frames
+    references = reference_energies(frames, isolated)
+    rest = torch.tensor([float(f["energy"]) - references.of(f["z"]) for f in frames], dtype=torch.float64)
+    sizes = torch.tensor([len(f["z"]) for f in frames], dtype=torch.float64)
+    forces = [f["forces"] for f in frames if "forces" in f]
+    scale = torch.cat(forces).square().mean().sqrt() if forces else (rest / sizes).std(correction=0)
+    edges = sum(data[i]["edge_index"].shape[1] for i in range(len(data)))
+    shift = float(rest.sum() / sizes.sum())
+    return Statistics(
+        tuple(elements_of(frames)), references, max(float(scale), 1e-6), shift, max(edges / float(sizes.sum()), 1.0)
+    )
+
+
+def warnings_of(frames: Sequence[Frame], known: Sequence[int] = ()) -> list[str]:
+    """What looks wrong, one sentence each; ``known`` are the elements of the training set, where these are others."""
+    found = []
+    if strange := sorted(set(elements_of(frames)) - set(known)) if known else []:
+        found.append(f"{names(strange)} never occur in the training data: these configurations cannot be predicted")
+    forces = [f["forces"] for f in frames if "forces" in f]
+    if forces:
+        size = float(torch.cat(forces).square().mean().sqrt())
+        net = max(float(f.sum(0).norm()) / len(f) ** 0.5 for f in forces)
+        if size > 0 and net > NET_FORCE * size:
+            found.append(
+                f"forces do not add up to zero: {net:.2g} per root of atoms at worst, against {size:.2g} eV/A: "
+                "noise, or an external field"
+            )
+        if size > UNUSUAL:
+            found.append(
+                f"forces of {size:.0f} (root mean square) are large for eV/A; kcal/mol/A are 23 times, and need a factor 0.0434"
+            )
+        if size and size < 1e-4:
+            found.append(f"forces of {size:.1e} (root mean square) are nearly zero: wrong unit, or relaxed structures only")
+    keys = Counter((tuple(f["z"].tolist()), tuple(f["pos"].flatten().round(decimals=6).tolist())) for f in frames)
+    if twice := sum(count - 1 for count in keys.values()):
+        found.append(f"{twice} of {len(frames)} configurations are doubles of others")
+    return found
+
+
+def describe(frames: Sequence[Frame]) -> str:
+    """One line: how many structures, atoms, elements, labels, periodic ones."""
+    sizes = [len(f["z"]) for f in frames]
+    labels = [name for name in ("energy", "forces", "stress", "dipole", "polarizability") if name in frames[0]]
+    periodic = sum("cell" in f for f in frames)
+    span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    return (
+        f"{len(frames)} configurations of {span} atoms ({names(elements_of(frames))}), {periodic} periodic, "
+        f"with {', '.join(labels) or 'no labels'}"
+    )

@@ -1,0 +1,86 @@
+"""Neighbors within a cutoff, periodic images included: the graph of an atomistic model.
+
+    v_e = x_target - x_source + n_e C,      |v_e| < r_max,
+
+``C`` the cell's rows and ``n_e`` integers. Pairs are searched by vesin (extra ``atoms``), every direction once and every image
+by itself, so that a cell smaller than the cutoff has its own copies among its neighbors. Only indices come from the search:
+vectors are computed anew in torch (:func:`edge_vectors`), where they can be differentiated as often as one likes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coset.errors import InputError, require
+
+TOUCHING = 1e-3  #: atoms nearer than this, in units of length, are taken for a mistake in the data
+
+
+def neighbor_list(
+    pos: Tensor, r_max: float, *, cell: Tensor | None = None, periodic: bool | tuple[bool, bool, bool] = False
+) -> tuple[Tensor, Tensor]:
+    """``edge_index`` (2, E), (source, target), and ``shift`` (E, 3) int64 of all pairs of ``pos`` (N, 3) within ``r_max``.
+
+    ``cell`` ``(3, 3)`` holds lattice vectors as rows; ``periodic`` says along which of them the structure repeats. Sorted by
+    target, then source: sums over edges are then local. Positions may lie outside the cell.
+
+    InputError for positions that are not finite, a cell without volume, and atoms nearer than :data:`TOUCHING`.
+    """
+    if pos.ndim != 2 or pos.shape[1] != 3 or not pos.is_floating_point():
+        raise InputError(f"neighbor_list: positions are floating (N, 3), got {pos.dtype} {tuple(pos.shape)}")
+    if not bool(torch.isfinite(pos).all()):
+        raise InputError(f"neighbor_list: position {int((~pos.isfinite()).any(1).nonzero()[0])} is NaN or infinite")
+    if not r_max > 0:
+        raise InputError(f"neighbor_list: the cutoff is positive, got {r_max}")
+    axes = (periodic,) * 3 if isinstance(periodic, bool) else tuple(map(bool, periodic))
+    box = _box(cell, any(axes))
+    points = pos.detach().to("cpu", torch.float64)
+    i, j, shift, length = _search(r_max).compute(points.numpy(), box.numpy(), list(axes), "ijSd")
+    if len(length) and length.min() < TOUCHING:
+        e = int(length.argmin())
+        raise InputError(
+            f"neighbor_list: atoms {int(i[e])} and {int(j[e])} are {length[e]:.1e} apart; "
+            "remove the double, or check cell and units (expected angstrom)"
+        )
+    edge_index = torch.stack([torch.from_numpy(i.astype("int64")), torch.from_numpy(j.astype("int64"))])
+    order = torch.argsort(edge_index[1] * max(len(pos), 1) + edge_index[0], stable=True)
+    return edge_index[:, order].to(pos.device), torch.from_numpy(shift.astype("int64"))[order].to(pos.device)
+
+
+@cache
+def _search(r_max: float) -> Any:
+    return require("vesin", extra="atoms").NeighborList(cutoff=float(r_max), full_list=True, sorted=False)
+
+
+def _box(cell: Tensor | None, needed: bool) -> Tensor:
+    if not needed:
+        return torch.zeros(3, 3, dtype=torch.float64)
+    if cell is None or cell.shape != (3, 3):
+        raise InputError(
+            f"neighbor_list: a periodic structure needs a cell (3, 3), got {None if cell is None else tuple(cell.shape)}"
+        )
+    box = cell.detach().to("cpu", torch.float64)
+    volume = abs(float(torch.linalg.det(box)))
+    if not bool(box.isfinite().all()) or volume < 1e-6 * max(float(box.norm(dim=1).prod()), 1e-300):
+        raise InputError(f"neighbor_list: the cell has volume {volume:.1e}; its rows are three independent lattice vectors")
+    return box
+
+
+def edge_vectors(
+    pos: Tensor, edge_index: Tensor, *, shift: Tensor | None = None, cell: Tensor | None = None, batch: Tensor | None = None
+) -> Tensor:
+    """``v_e`` (E, 3): see the module. ``cell`` (B, 3, 3), ``batch`` (N,) the structure of every atom (one if None)."""
+    source, target = edge_index
+    vectors = pos.index_select(0, target) - pos.index_select(0, source)
+    if shift is None or cell is None:
+        return vectors
+    if shift.shape != vectors.shape:
+        raise InputError(f"edge_vectors: one shift (3,) per edge, got {tuple(shift.shape)} for {len(vectors)} edges")
+    steps = shift.to(pos.dtype)
+    if batch is None:
+        return vectors + steps @ cell.reshape(-1, 3, 3)[0]
+    return vectors + torch.einsum("ei,eij->ej", steps, cell[batch[source]])

@@ -1,0 +1,274 @@
+"""Interatomic potentials on data of your own: one pipeline for every architecture, from two files to one table.
+
+    coset train potential MACE --train a.extxyz --test b.extxyz --cutoff 5
+    coset compare potential --methods "MACE,NequIP" --train a.extxyz --valid v.extxyz --test b.extxyz --budget 1h
+
+Contracts: E(3) and permutations of atoms, exact. Files are extended XYZ (ASE) or npz; without ``--valid`` a tenth of the
+training configurations is set aside (seed 0). ``--data isolated=FILE`` gives energies of isolated atoms, else references are
+fitted. Nothing is converted: references and statistics that are used are printed with the reason. The other tasks of atoms are
+this one with data of their own (:func:`assemble`).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coset.contract import Contract
+from coset.data.atomic_statistics import Statistics, describe, statistics, warnings_of
+from coset.data.stillinger import clusters
+from coset.data.structures import Frame, Structures, join, read_structures
+from coset.errors import InputError, unknown
+from coset.groups.euclidean import E
+from coset.groups.permutation import S
+from coset.models.atoms.mace import MACE
+from coset.models.atoms.nequip import NequIP
+from coset.nn.potential import OUTPUTS, graph_inputs
+from coset.objectives.energy_forces import LABELS, EnergyForces
+from coset.task import Data, Method, Metric, Recipe, Request, Task
+
+CUTOFF = 5.0  #: angstrom
+VALID = 10  #: one configuration in so many is set aside where no validation file is given
+FILES = ("train", "valid", "test", "isolated")
+#: sizes of the networks by the size of the request
+MACES: dict[str, dict[str, Any]] = {
+    "smoke": {"hidden": "4x0e+4x1o", "lmax": 2, "correlation": 2, "network": (8,), "readout": 4},
+    "cpu": {"hidden": "32x0e+32x1o"},
+    "full": {"hidden": "128x0e+128x1o"},
+}
+NEQUIPS: dict[str, dict[str, Any]] = {
+    "smoke": {"hidden": "4x0e+4x1o", "lmax": 1, "layers": 2, "network": (8,)},
+    "cpu": {"hidden": "32x0e+32x1o+32x1e+32x2e", "layers": 3},
+    "full": {"hidden": "64x0e+64x1o+64x1e+64x2e+64x3o", "lmax": 3, "layers": 4},
+}
+
+
+# ---------------------------------------------------------------------- data
+
+
+def own_data(request: Request) -> Data:
+    """The user's files as data; InputError that names a missing one."""
+    files = dict(request.files)
+    if request.size == "smoke" and not files:
+        return stand_in(request, {"test": 1})
+    if wrong := sorted(set(files) - set(FILES)):
+        raise unknown("data file", wrong[0], FILES)
+    for name in ("train", "test"):
+        if name not in files:
+            raise InputError(
+                f"potential: no {name} data; give --{name} FILE (extended XYZ or npz); coset list tasks shows tasks with data"
+            )
+    frames: Sequence[Frame] = read_structures(files["train"])
+    train: Sequence[Frame]
+    valid: Sequence[Frame]
+    if "valid" in files:
+        train, valid = frames, read_structures(files["valid"])
+    else:
+        train, valid = set_aside(frames, max(1, len(frames) // VALID))
+        say(f"valid: {len(valid)} of {len(frames)} training configurations set aside (seed 0), no --valid was given")
+    isolated = read_structures(files["isolated"]) if "isolated" in files else ()
+    return assemble(request, train, valid, {"test": read_structures(files["test"])}, isolated=isolated)
+
+
+def stand_in(request: Request, tests: Mapping[str, int]) -> Data:
+    """Clusters labelled by a formula, for size smoke without files; one set for each of ``tests`` and its seed."""
+    say("no files were given: clusters labelled by a formula stand in at size smoke")
+    sets = {name: clusters(6, 5, seed=seed) for name, seed in tests.items()}
+    return assemble(request, clusters(12, 5, seed=0), clusters(4, 5, seed=99), sets)
+
+
+def set_aside(frames: Sequence[Frame], count: int, *, seed: int = 0) -> tuple[list[Frame], list[Frame]]:
+    """All but ``count`` frames, and these, drawn by ``seed``; InputError if nothing would be left."""
+    if len(frames) <= count:
+        raise InputError(f"{len(frames)} configurations are too few to set {count} aside")
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
+    return [frames[i] for i in order[:-count]], [frames[i] for i in order[-count:]]
+
+
+def assemble(
+    request: Request,
+    train: Sequence[Frame],
+    valid: Sequence[Frame],
+    tests: Mapping[str, Sequence[Frame]],
+    *,
+    isolated: Sequence[Frame] = (),
+    cutoff: float = CUTOFF,
+    few: int = 6,
+) -> Data:
+    """Data of a potential: :class:`Structures` to train, validate and test on, statistics, an audited structure.
+
+    ``tests`` are named; at size ``smoke`` all sets are cut to ``few``. What is used and why is said on stderr.
+    """
+    r_max = request.option("cutoff", cutoff)
+    if request.size == "smoke":
+        train, valid, tests = train[: 2 * few], valid[:few], {name: frames[:few] for name, frames in tests.items()}
+    data = Structures(train, r_max)
+    if "energy" not in data.labels:
+        raise InputError(f"training data have no energies; the first configuration holds {sorted(train[0])}")
+    found = statistics(data, isolated)
+    say(f"train: {describe(train)}; cutoff {r_max:g} A")
+    say(f"statistics: {found}")
+    for name, frames in {"train": train, "valid": valid, **tests}.items():
+        for warning in warnings_of(frames, found.elements):
+            say(f"warning: {name}: {warning}")
+    labels = data.labels
+    info = {"scale": request.size, "r_max": r_max, "statistics": found, "labels": labels}
+    sets = {name: Structures(frames, r_max, labels=shared(labels, frames)) for name, frames in tests.items()}
+    audit = join([sample_without_labels(next(iter(sets.values()))[0])])
+    return Data(data, sets, audit=audit, valid=Structures(valid, r_max, labels=labels), info=info)
+
+
+def shared(labels: Sequence[str], frames: Sequence[Frame]) -> list[str]:
+    """Those labels that a set has too."""
+    return [label for label in labels if label in frames[0]]
+
+
+def sample_without_labels(sample: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a potential takes, in float64; a molecule gets a wide cell, so that one contract serves all."""
+    sample = {"cell": 100 * torch.eye(3), **sample}
+    return {
+        name: value.double() if value.is_floating_point() else value for name, value in sample.items() if name not in LABELS
+    }
+
+
+def say(text: str) -> None:
+    """On stderr: results go to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+#: the symmetry of the problem: motions of structures, exchanges of atoms
+contracts = tuple(Contract(group, graph_inputs(range(1, 119)), OUTPUTS) for group in (E(3), S("N")))
+
+
+# ---------------------------------------------------------------------- models
+
+
+def built(kind: Callable[..., Any], sizes: Mapping[str, Mapping[str, Any]], data: Data) -> Any:
+    """A potential sized for the request, with the statistics of the training set."""
+    found: Statistics = data.info["statistics"]
+    return kind(
+        found.elements, data.info["r_max"], references=[energy for _, energy in found.references.energies], scale=found.scale,
+        shift=found.shift, neighbors=round(found.neighbors, 4), **sizes[data.info["scale"]],
+    )  # fmt: skip
+
+
+mace, nequip = partial(built, MACE, MACES), partial(built, NequIP, NEQUIPS)
+
+
+# ---------------------------------------------------------------------- metrics
+
+
+def predictions(model: Any, data: Structures, *, atoms: int = 400) -> Any:
+    """Pairs (output, batch) over a set, in batches of about ``atoms`` atoms; eval mode, no graph kept."""
+    size = max(1, atoms // max(len(frame["z"]) for frame in data.frames))
+    for start in range(0, len(data), size):
+        batch = data.collate([data[i] for i in range(start, min(start + size, len(data)))])
+        with torch.no_grad():
+            yield model(**{name: value for name, value in batch.items() if name not in LABELS}), batch
+
+
+def force_error(model: Any, data: Data, *, on: str, root: bool = False) -> float:
+    """Mean absolute or root mean square error of force components on one test set, meV/A."""
+    gap = torch.cat([(out["forces"] - batch["forces"]).flatten() for out, batch in predictions(model, data.test[on])]).double()
+    return 1e3 * float(gap.square().mean().sqrt() if root else gap.abs().mean())
+
+
+def energy_error(model: Any, data: Data, *, on: str, per_atom: bool = False) -> float:
+    """Mean absolute error of energies, meV per structure or per atom."""
+    gaps = []
+    for out, batch in predictions(model, data.test[on]):
+        label = batch["energy"] - model.reference_energy(batch["z"], batch["batch"])
+        count = torch.bincount(batch["batch"]) if per_atom else 1
+        gaps.append((out["interaction"].double() - label) / count)
+    return 1e3 * float(torch.cat(gaps).abs().mean())
+
+
+def stress_error(model: Any, data: Data, *, on: str) -> float:
+    """Mean absolute error of stress components, meV/A^3."""
+    gap = torch.cat([(out["stress"] - batch["stress"]).flatten() for out, batch in predictions(model, data.test[on])])
+    return 1e3 * float(gap.double().abs().mean())
+
+
+def force_gap(model: Any, data: Data, *, step: float = 1e-4, directions: int = 6) -> float:
+    """``|F + dE/dx|`` over ``|F|`` along random directions by central differences, float64: 0 if forces are conservative."""
+    sample, wide = data.audit, _double(model)
+    generator = torch.Generator().manual_seed(0)
+    gaps, sizes = [], []
+    for _ in range(directions):
+        way = torch.randn(sample["pos"].shape, generator=generator, dtype=torch.float64)
+        ahead, behind = (wide(**sample | {"pos": sample["pos"] + side * step * way}) for side in (1, -1))
+        slope = (ahead["interaction"] - behind["interaction"]).sum() / (2 * step)
+        work = (wide(**sample)["forces"] * way).sum()
+        gaps.append(float(slope + work) ** 2)
+        sizes.append(float(work) ** 2)
+    return (sum(gaps) / sum(sizes)) ** 0.5
+
+
+def microseconds_per_atom(model: Any, data: Data, *, structures: int = 10, repeats: int = 5) -> float:
+    """Processor time of energy and forces over the atoms of a batch, the least of several, microseconds."""
+    test = next(iter(data.test.values()))
+    batch = test.collate([test[i % len(test)] for i in range(structures)])
+    inputs = {name: value for name, value in batch.items() if name not in LABELS}
+    best = float("inf")
+    for _ in range(repeats + 1):
+        began = time.process_time()
+        with torch.no_grad():
+            model(**inputs)
+        best = min(best, time.process_time() - began)
+    return 1e6 * best / len(batch["z"])
+
+
+def _double(model: Any) -> Any:
+    from coset.audits.precision import at_dtype
+
+    wide: Any = at_dtype(model, torch.float64)
+    return wide.eval()
+
+
+def metrics(tests: Sequence[str], *, stress: bool = False, per_atom: bool = False) -> dict[str, Metric]:
+    """Errors on every test set (the first set's forces are the headline), conservation, speed."""
+    found: dict[str, Metric] = {}
+    unit = "mev_atom" if per_atom else "mev"
+    for name in tests:
+        end = "" if len(tests) == 1 else f"_{name.lower()}"
+        found[f"force_mae{end}_mev_a"] = partial(force_error, on=name)
+        found[f"force_rmse{end}_mev_a"] = partial(force_error, on=name, root=True)
+        found[f"energy_mae{end}_{unit}"] = partial(energy_error, on=name, per_atom=per_atom)
+        if stress:
+            found[f"stress_mae{end}_mev_a3"] = partial(stress_error, on=name)
+    found["force_gap"] = force_gap
+    found["microseconds_per_atom"] = microseconds_per_atom
+    return found
+
+
+# ---------------------------------------------------------------------- rows
+
+methods = (
+    Method("NequIP", nequip, axes={"messages": "pairs", "features": "l <= 2"}, source="batzner2022",
+           note="Three gated convolutions: the first of its kind."),
+    Method("MACE", mace, axes={"messages": "four bodies", "features": "l <= 1"}, source="batatia2022",
+           note="Two layers of many-body messages."),
+)  # fmt: skip
+
+recipe = {
+    "smoke": Recipe(epochs=2, batch=4, lr=5e-3, weight_decay=0.0, clip=10.0, ema=0.9),
+    "cpu": Recipe(epochs=60, batch=5, lr=1e-2, weight_decay=0.0, clip=10.0, ema=0.99),
+    "full": Recipe(epochs=600, batch=5, lr=1e-2, weight_decay=0.0, clip=10.0, ema=0.999),
+}
+
+task = Task(
+    contracts=contracts,
+    data=own_data,
+    objective=EnergyForces(),
+    metrics=metrics(["test"], per_atom=True),
+    methods=methods,
+    recipe=recipe,
+    lower_is_better=True,
+    options=("cutoff",),
+)
