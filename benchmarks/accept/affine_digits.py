@@ -1,8 +1,12 @@
 """Lie convolutions on digits trained upright and tested under affine maps (sheet lie-decompositions, a iii and b; issue 4).
 
 Rows of the task at equal parameters, once each: ordinary convolutions, the same with augmentation, GL+(2) and SL(2) at six
-samples. The number of samples is varied at test time, on the trained networks. About five minutes on one idle core; with
+samples. The number of samples is varied at test time, on the trained networks. About ten minutes on one idle core; with
 ``--rows FOLDER`` rows that were finished before are taken from there.
+
+Batch and kernel frequency were chosen on moved validation digits: GL+(2) after 24 epochs 71 to 78 % at batch 32 (frequency 10
+or 5, lr 1e-2 or 3e-3), 81 % at batch 8; ordinary convolutions 91 %. What is short is training: upright accuracy is 92 % where
+ordinary convolutions reach 99 %.
 """
 
 from __future__ import annotations
@@ -88,7 +92,7 @@ def invariance_slope(data: Data, group: str) -> tuple[float, list[float]]:
 
 
 BOUNDS = (
-    Bound("gain.gl2", ">=", 10.0, "sheet (b): points of accuracy under maps above equal parameters; expected there, not tried"),
+    Bound("gain.gl2", ">=", 10.0, "sheet (b): points under maps above equal parameters, not tried; first run -18.2: it fails"),
     Bound("more_samples", ">=", 0.0, "sheet (b): 10 samples not worse than 3, in points; expected there, not tried"),
     Bound("step_ratio", "<=", 8.0, "issue 4: a training step over one of ordinary convolutions of equal parameters"),
     Bound("slope.gl2", "<=", -0.3, "sheet a (iii): about -1/2"),

@@ -4,15 +4,15 @@
     print(describe(frames))                             # counts, units, net forces, doubles: before training
     train = Structures(frames, r_max=5.0)               # a Dataset with collate
 
-A frame is a mapping: ``pos`` (N, 3) and ``z`` (N,); where known ``cell`` (3, 3) with ``periodic``, three booleans, ``energy`` (),
-``forces`` (N, 3), ``stress`` (3, 3), ``dipole`` (3,), ``polarizability`` (3, 3), and ``group``, a word. Numbers are float64, in
-eV and angstrom where a file follows its convention; nothing is converted unless asked for. Stress is energy per volume,
-positive under tension (ASE's sign).
+A frame is a mapping: ``pos`` (N, 3) and ``z`` (N,); where known ``cell`` (3, 3) with ``periodic``, three booleans, ``energy``
+(), ``forces`` (N, 3), ``stress`` (3, 3), ``dipole`` (3,), ``polarizability`` (3, 3), and ``group``, a word. Numbers are
+float64, in eV and angstrom where a file follows its convention; nothing is converted unless asked for. Stress is energy per
+volume, positive under tension (ASE's sign).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from coset.data.array_frames import read_deepmd, read_npz
 from coset.errors import InputError, require
 from coset.ops.periodic import neighbor_list
 
@@ -38,15 +39,15 @@ PER_STRUCTURE = ("energy", "dipole", "polarizability", "stress")
 
 
 def read_structures(path: str | Path, *, index: str = ":") -> list[dict[str, Any]]:
-    """All frames of a file, or those of ``index`` (``":100"``); by its ending extended XYZ (ASE) or npz.
+    """All frames of a file, or those of ``index`` (``":100"``): extended XYZ (whatever ASE reads), npz, or a DeePMD folder.
 
     InputError for a file that is missing, damaged, empty or holds something else.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"structures: {path} does not exist")
-    if path.suffix == ".npz":
-        frames = list(_npz(path))
+    if path.suffix == ".npz" or path.is_dir():
+        frames = list(read_deepmd(path) if path.is_dir() else read_npz(path))
     else:
         reader = require("ase.io", extra="atoms").read
         plain = path.with_suffix("") if path.suffix == ".gz" else path
@@ -98,38 +99,6 @@ def _matrix(given: Any) -> Tensor:
     """Six numbers in Voigt's order (xx, yy, zz, yz, xz, xy), nine or a matrix, as ``(3, 3)``."""
     x = _double(given)
     return x[[0, 5, 4, 5, 1, 3, 4, 3, 2]].view(3, 3) if x.numel() == 6 else x.reshape(3, 3)
-
-
-def _npz(path: Path) -> Iterator[dict[str, Any]]:
-    """Arrays with one row per frame: z (N,) or (n, N), pos or R, energy or E, forces or F, cell (3, 3) or (n, 3, 3)."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise InputError(f"structures: cannot read {path}: {error}; is it whole?") from error
-    names = {"pos": ("pos", "R", "coord"), "z": ("z", "nuclear_charges", "atomic_numbers"), "cell": ("cell", "box")}
-    names |= {"energy": ("energy", "E", "energies"), "forces": ("forces", "F", "force")}
-    found = {label: arrays[name] for label, given in names.items() for name in given[::-1] if name in arrays}
-    if missing := {"pos", "z"} - found.keys():
-        raise InputError(f"structures: {path} has no {' and no '.join(sorted(missing))}; it holds {sorted(arrays)}")
-    for i, pos in enumerate(found["pos"]):
-        pos = pos.reshape(-1, 3)
-        frame: dict[str, Any] = {
-            "pos": _double(pos),
-            "z": torch.as_tensor(np.atleast_2d(found["z"])[i % len(np.atleast_2d(found["z"]))], dtype=torch.int64),
-        }
-        if len(frame["z"]) != len(pos):
-            raise InputError(f"structures: {path}: frame {i} has {len(pos)} atoms and {len(frame['z'])} atomic numbers")
-        if "energy" in found:
-            frame["energy"] = _double(found["energy"].reshape(len(found["pos"]), -1)[i, 0])
-        if "forces" in found:
-            frame["forces"] = _double(found["forces"][i].reshape(-1, 3))
-        if "cell" in found:
-            frame |= {
-                "cell": _double(found["cell"].reshape(-1, 3, 3)[i % len(found["cell"].reshape(-1, 3, 3))]),
-                "periodic": (True, True, True),
-            }
-        yield frame
 
 
 def _double(x: Any) -> Tensor:

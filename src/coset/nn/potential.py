@@ -13,50 +13,24 @@ Units: whatever the data have; eV and angstrom where not said otherwise, stress 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from coset.contract import Contract
 from coset.errors import InputError
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
-from coset.ops.index import Edges
-from coset.ops.periodic import edge_vectors
+from coset.nn.atom_graph import AtomGraph, AtomModel, graph_inputs
 from coset.ops.scatter import scatter_sum
-from coset.reps.action import Labels
-from coset.reps.fields import Field
 
 TENSORS = ("pos", "z", "edge_index", "shift", "cell", "batch")  #: what a potential takes, by name
 OUTPUTS = {"energy": "B x scalar", "forces": "N x vector", "stress": "B x tensor(2)"}
 
 
-@dataclass(frozen=True, eq=False)
-class AtomGraph:
-    """What a network sees: ``species`` ``(N,)`` from 0 on, ``vectors`` ``(E, 3)`` from source to target, the graph.
-
-    ``batch`` ``(N,)`` is the structure of every atom, ``structures`` their number.
-    """
-
-    species: Tensor
-    vectors: Tensor
-    edges: Edges
-    batch: Tensor
-    structures: int
-
-    @cached_property
-    def lengths(self) -> Tensor:
-        """``|v_e|`` ``(E,)``; of a zero vector 0, with zero derivatives."""
-        square = self.vectors.square().sum(-1)
-        zero = square == 0
-        return torch.where(zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt())
-
-
-class Potential(nn.Module):
+class Potential(AtomModel):
     """A potential for ``elements`` (atomic numbers) with cutoff ``r_max``; subclasses give :meth:`energies`.
 
     ``references`` are energies of isolated atoms, one per element (zeros if left out); ``scale`` and ``shift`` take the
@@ -68,7 +42,6 @@ class Potential(nn.Module):
     """
 
     conservative = True  #: forces are the gradient of the energy
-    place: Tensor
     group: Any = E(3)  #: what acts exactly; networks without parity say SE(3)
 
     def __init__(
@@ -80,20 +53,12 @@ class Potential(nn.Module):
         scale: float | Sequence[float] = 1.0,
         shift: float | Sequence[float] = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(elements, r_max)
         name = type(self).__name__
-        if not elements or list(elements) != sorted(set(elements)) or not all(0 < int(z) < 119 for z in elements):
-            raise InputError(f"{name}: elements are atomic numbers, each once and in order, got {list(elements)}")
-        if not r_max > 0:
-            raise InputError(f"{name}: the cutoff r_max is positive, got {r_max}")
-        self.elements, self.r_max = tuple(map(int, elements)), float(r_max)
         count = len(self.elements)
         # numbers, not buffers: a reference of 1e4 eV must not be rounded when the weights become float32
         self.references = _per_element(name, "references", 0.0 if references is None else references, count)
         self.scale, self.shift = _per_element(name, "scale", scale, count), _per_element(name, "shift", shift, count)
-        table = torch.full((119,), -1)
-        table[list(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("place", table, persistent=False)
         self.contracts: tuple[Contract, ...] = self.promises()
 
     def promises(self) -> tuple[Contract, ...]:
@@ -119,48 +84,32 @@ class Potential(nn.Module):
         cell: Tensor | None = None,
         batch: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """``energy`` (B,), ``forces`` (N, 3), with a cell ``stress`` (B, 3, 3); also ``interaction`` (B,) and ``energies`` (N,).
+        """``energy`` (B,), ``forces`` (N, 3), with a cell ``stress`` (B, 3, 3); ``interaction`` (B,) and ``energies`` (N,).
 
         ``pos`` ``(N, 3)``, atomic numbers ``z`` ``(N,)``, ``edge_index`` ``(2, E)`` and ``shift`` ``(E, 3)`` as
         :func:`coset.ops.periodic.neighbor_list` gives them, ``cell`` ``(B, 3, 3)``, ``batch`` ``(N,)``. Outputs can be
-        differentiated where weights or positions ask for gradients.
+        differentiated in training mode, and wherever positions or cells ask for gradients.
         """
-        species, batch, count = self.read(pos, z, cell, batch)
+        if torch.is_inference_mode_enabled():  # nothing could be differentiated in it
+            given = (pos, z, edge_index, shift, cell, batch)
+            with torch.inference_mode(False), torch.no_grad():
+                return Potential.forward(self, *(x if x is None else x.clone() for x in given))
         asked = pos.requires_grad or (cell is not None and cell.requires_grad)
         training = torch.is_grad_enabled() and (self.training or asked)
         with torch.enable_grad():
-            vectors = edge_vectors(pos, edge_index, shift=shift, cell=cell, batch=batch if cell is not None else None)
-            live = vectors if vectors.requires_grad else vectors.detach().requires_grad_()
-            graph = AtomGraph(species, live, Edges(edge_index, len(pos)), batch, count)
+            graph = self.graph(pos, z, edge_index, shift, cell, batch, live=True)
+            live = graph.vectors
             out = self.totals(self.energies(graph), graph)
             (slope,) = torch.autograd.grad(out["interaction"].sum(), live, create_graph=training, allow_unused=True)
-        slope = torch.zeros_like(vectors) if slope is None else slope
+        slope = torch.zeros_like(live) if slope is None else slope
         out["forces"] = edge_forces(slope, graph)
         if cell is not None:
             out["stress"] = virial(slope, graph) / torch.linalg.det(cell).abs().view(-1, 1, 1)
         return out if training else {name: value.detach() for name, value in out.items()}
 
-    def read(self, pos: Tensor, z: Tensor, cell: Tensor | None, batch: Tensor | None) -> tuple[Tensor, Tensor, int]:
-        """Species ``(N,)`` from 0 on, ``batch`` and the number of structures; InputError for what does not fit."""
-        name = type(self).__name__
-        if pos.ndim != 2 or pos.shape[-1] != 3 or z.shape != pos.shape[:1]:
-            raise InputError(f"{name}: expected pos (N, 3) and z (N,), got {tuple(pos.shape)} and {tuple(z.shape)}")
-        if z.is_floating_point():
-            raise InputError(f"{name}: z are atomic numbers, integers; got {z.dtype}")
-        species = self.place[z.clamp(0, 118)]
-        if bool((species < 0).any()):
-            missing = sorted(set(z[species < 0].tolist()))
-            raise InputError(
-                f"{name}: elements {missing} are unknown, it was made for {list(self.elements)}; fine-tune it on data with them"
-            )
-        if batch is None:
-            batch = z.new_zeros(len(z))
-        count = len(cell) if cell is not None else int(batch[-1]) + 1 if len(batch) else 1
-        return species, batch, count
-
     def reference_energy(self, z: Tensor, batch: Tensor | None = None) -> Tensor:
         """What isolated atoms have, ``(B,)`` float64."""
-        species, batch, count = self.read(z.new_zeros(len(z), 3), z, None, batch)
+        species, batch, count = self.read(z.new_zeros(len(z), 3, dtype=torch.float64), z, None, batch)
         each = torch.tensor(self.references, dtype=torch.float64, device=z.device)[species]
         return scatter_sum(each, batch, count)
 
@@ -190,18 +139,6 @@ def virial(slope: Tensor, graph: AtomGraph) -> Tensor:
     each = graph.vectors.unsqueeze(-1) * slope.unsqueeze(-2)
     total = scatter_sum(each, graph.batch[graph.edges["source"].values], graph.structures)
     return 0.5 * (total + total.mT)
-
-
-def graph_inputs(elements: Sequence[int]) -> Mapping[str, Any]:
-    """The fields of a potential's input."""
-    return {
-        "pos": "N x position",
-        "z": Field(("N",), Labels(tuple(elements))),
-        "edge_index": "2 x E -> N",
-        "shift": Field(("E", "3"), Labels((0,))),
-        "cell": "B x 3 x vector",
-        "batch": "N -> B",
-    }
 
 
 def _per_element(name: str, label: str, given: float | Sequence[float], count: int) -> tuple[float, ...]:

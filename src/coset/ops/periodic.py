@@ -9,6 +9,7 @@ vectors are computed anew in torch (:func:`edge_vectors`), where they can be dif
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -34,8 +35,8 @@ def neighbor_list(
         raise InputError(f"neighbor_list: positions are floating (N, 3), got {pos.dtype} {tuple(pos.shape)}")
     if not bool(torch.isfinite(pos).all()):
         raise InputError(f"neighbor_list: position {int((~pos.isfinite()).any(1).nonzero()[0])} is NaN or infinite")
-    if not r_max > 0:
-        raise InputError(f"neighbor_list: the cutoff is positive, got {r_max}")
+    if not 0 < r_max < math.inf:
+        raise InputError(f"neighbor_list: the cutoff is positive and finite, got {r_max}")
     axes = (periodic,) * 3 if isinstance(periodic, bool) else tuple(map(bool, periodic))
     box = _box(cell, any(axes))
     points = pos.detach().to("cpu", torch.float64)
@@ -74,6 +75,8 @@ def edge_vectors(
     pos: Tensor, edge_index: Tensor, *, shift: Tensor | None = None, cell: Tensor | None = None, batch: Tensor | None = None
 ) -> Tensor:
     """``v_e`` (E, 3): see the module. ``cell`` (B, 3, 3), ``batch`` (N,) the structure of every atom (one if None)."""
+    if edge_index.ndim != 2 or len(edge_index) != 2:
+        raise InputError(f"edge_vectors: edge_index is (2, edges), (source, target); got {tuple(edge_index.shape)}")
     source, target = edge_index
     vectors = pos.index_select(0, target) - pos.index_select(0, source)
     if shift is None or cell is None:

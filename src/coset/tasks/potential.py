@@ -231,8 +231,10 @@ def _double(model: Any) -> Any:
     return wide.eval()
 
 
-def metrics(tests: Sequence[str], *, stress: bool = False, per_atom: bool = False) -> dict[str, Metric]:
-    """Errors on every test set (the first set's forces are the headline), conservation, speed."""
+def metrics(
+    tests: Sequence[str], *, energies: Sequence[str] = (), stress: bool = False, per_atom: bool = False
+) -> dict[str, Metric]:
+    """Errors on every test set (the first one's forces are the headline), of ``energies`` alone on others; conservation, speed."""
     found: dict[str, Metric] = {}
     unit = "mev_atom" if per_atom else "mev"
     for name in tests:
@@ -242,6 +244,8 @@ def metrics(tests: Sequence[str], *, stress: bool = False, per_atom: bool = Fals
         found[f"energy_mae{end}_{unit}"] = partial(energy_error, on=name, per_atom=per_atom)
         if stress:
             found[f"stress_mae{end}_mev_a3"] = partial(stress_error, on=name)
+    for name in energies:
+        found[f"energy_mae_{name.lower()}_{unit}"] = partial(energy_error, on=name, per_atom=per_atom)
     found["force_gap"] = force_gap
     found["microseconds_per_atom"] = microseconds_per_atom
     return found

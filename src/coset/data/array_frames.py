@@ -1,0 +1,89 @@
+"""Structures kept as arrays: npz files, and the folders of DeePMD-kit.
+
+An npz has one row per configuration under the names of MD17 (``R``, ``E``, ``F``, ``z``), of DeePMD (``coord``, ``energy``,
+``force``, ``box``, ``type`` with ``type_map``) or in words (``pos``, ``energy``, ``forces``, ``cell``, ``z``); further rows
+``dipole`` and ``polarizability``. ``prefix`` reads those names behind a common beginning, so that one file may hold several
+sets. A DeePMD folder holds ``type.raw``, ``type_map.raw`` and ``set.*/coord.npy``, ``box.npy``, ``energy.npy``, ``force.npy``.
+Numbers become float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coset.errors import InputError, require
+
+NAMES = {
+    "pos": ("pos", "R", "coord"),
+    "z": ("z", "nuclear_charges", "atomic_numbers"),
+    "cell": ("cell", "box"),
+    "energy": ("energy", "E", "energies"),
+    "forces": ("forces", "F", "force"),
+    "dipole": ("dipole",),
+    "polarizability": ("polarizability",),
+}
+SHAPES: dict[str, tuple[int, ...]] = {
+    "cell": (3, 3), "energy": (), "forces": (-1, 3), "dipole": (3,), "polarizability": (3, 3)
+}  # fmt: skip
+
+
+def read_npz(path: Path, *, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Frames of an npz file. InputError for a damaged file, missing names and arrays that do not fit together."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name.removeprefix(prefix): stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise InputError(f"structures: cannot read {path}: {error}; is it whole?") from error
+    return frames_of(arrays, str(path))
+
+
+def read_deepmd(folder: Path) -> Iterator[dict[str, Any]]:
+    """Frames of a DeePMD system, set after set. InputError where files are missing or damaged."""
+    try:
+        types = np.loadtxt(folder / "type.raw", dtype=np.int64, ndmin=1)
+        symbols = np.array((folder / "type_map.raw").read_text().split())
+        sets = sorted(folder.glob("set.*"))
+        parts = [{file.stem: np.load(file, allow_pickle=False) for file in sorted(one.glob("*.npy"))} for one in sets]
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"structures: {folder} is no DeePMD system (type.raw, type_map.raw, set.*): {error}") from error
+    for one, arrays in zip(sets, parts, strict=True):
+        yield from frames_of(arrays | {"type": types, "type_map": symbols}, str(one))
+
+
+def frames_of(arrays: Mapping[str, np.ndarray], where: str) -> Iterator[dict[str, Any]]:
+    """One frame per row of ``pos``; what has one row for all, or none, is shared."""
+    found = {label: arrays[name] for label, given in NAMES.items() for name in given[::-1] if name in arrays}
+    if "z" not in found and {"type", "type_map"} <= arrays.keys():
+        numbers = require("ase.data", extra="atoms").atomic_numbers
+        found["z"] = np.array([numbers[str(symbol)] for symbol in arrays["type_map"]])[arrays["type"]]
+    if missing := {"pos", "z"} - found.keys():
+        raise InputError(f"structures: {where} has no {' and no '.join(sorted(missing))}; it holds {sorted(arrays)}")
+    count = len(found["pos"])
+    z = np.atleast_2d(found["z"])
+    for i in range(count):
+        pos = _double(found["pos"][i]).reshape(-1, 3)
+        frame: dict[str, Any] = {"pos": pos, "z": torch.as_tensor(z[i if len(z) == count else 0], dtype=torch.int64)}
+        if len(frame["z"]) != len(pos):
+            raise InputError(f"structures: {where}: frame {i} has {len(pos)} atoms and {len(frame['z'])} atomic numbers")
+        for label, shape in SHAPES.items():
+            if label in found:
+                frame[label] = _row(found[label], i, count, shape, f"{where}: {label}")
+        yield frame | ({"periodic": (True, True, True)} if "cell" in frame else {})
+
+
+def _row(array: np.ndarray, i: int, count: int, shape: tuple[int, ...], what: str) -> Tensor:
+    try:
+        rows = array.reshape(count, -1) if array.size % count == 0 and len(array) == count else array.reshape(1, -1)
+        return _double(rows[i if len(rows) == count else 0]).reshape(shape)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"structures: {what} of shape {array.shape} does not fit {count} configurations") from error
+
+
+def _double(x: Any) -> Tensor:
+    return torch.as_tensor(np.asarray(x, dtype=np.float64)).clone()
