@@ -8,6 +8,7 @@ from torch import nn
 
 from coset.contract import Contract, attach
 from coset.errors import InputError
+from coset.groups.euclidean import T
 from coset.groups.matrix import SO, O
 from coset.groups.permutation import S
 from coset.testing import Broken, assert_equivariant, cases, check, tolerance
@@ -157,3 +158,14 @@ def test_cases_are_the_modules_that_need_no_arguments():
     Ready.__module__ = Needs.__module__ = "made"
     module.Ready, module.Needs, module.Linear = Ready, Needs, nn.Linear
     assert list(cases(module)) == [("made.Ready", Ready)]
+
+
+def test_random_input_of_translations_has_their_dimension():
+    seen = []
+
+    def shapes(pos):
+        seen.append(pos.shape[-1])
+        return pos
+
+    assert_equivariant(shapes, Contract(T(2), "B x N x position", "B x N x position"), samples=2)
+    assert set(seen) == {2}

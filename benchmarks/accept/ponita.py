@@ -69,7 +69,7 @@ def grid(model: Any, data: Data) -> dict[str, float]:
     return figures | {"mse_averaged": mse(GroupAverage(model, TURNS, elements=five, batch="B"), data)}
 
 
-def measure(*, seeds: int = 1, train: int = 1000, epochs: int = 150) -> Mapping[str, Any]:
+def measure(*, seeds: int = 1, train: int = 1000, epochs: int = 100) -> Mapping[str, Any]:
     """Test errors of the three rows, means over seeds, and PONITA's over those of the others."""
     figures: dict[str, Any] = {name: {"mse": [], "seconds": []} for name in ROWS}
     for seed in range(seeds):

@@ -74,10 +74,8 @@ def compare(
 
     Raises InputError for names, sizes, recipes, files or folders that do not fit; MissingExtra; a failed row's error, last.
     """
-    plan, names = _plan(
-        task, methods, size=size, seeds=range(seeds), set=set, files=files, options=options, with_=with_, device=device,
-        threads=threads,
-    )  # fmt: skip
+    told = {"set": set, "files": files, "options": options}
+    plan, names = _plan(task, methods, size=size, seeds=range(seeds), with_=with_, device=device, threads=threads, **told)
     limit = None if budget is None else seconds(budget)
     path = Path(out) if out is not None else choose_folder(plan.name, plan.request())
     with open_folder(path, plan.request(), _command("compare", plan, names, seeds=seeds, out=path)) as folder:

@@ -152,7 +152,7 @@ def sample_for(contract: Contract, x: Any = None) -> dict[str, Tensor]:
 def _space(contract: Contract) -> int:
     """The dimension of the space on which the group acts, 3 where it has none."""
     for part in contract.group.factors():
-        base = getattr(part, "base", part)
+        base = getattr(part, "base", None) or part  # T(n) has a base, which is None
         try:
             return int(base.linear(base.sample(1, generator=torch.Generator().manual_seed(0))).shape[-1])
         except CosetError:

@@ -11,12 +11,13 @@ import torch
 from coset.comparison import compare
 from coset.data.nbody import simulate
 from coset.errors import InputError
+from coset.groups.finite import Icosahedral
 from coset.recipe import Request
 from coset.symmetrizers.augment import Augmented
 from coset.tasks import nbody
 from coset.testing import Broken, assert_equivariant
 
-EXACT = ["frame averaging, 80 epochs", "canonicalized (TinvNN)", "EGNN"]
+EXACT = ["frame averaging, 80 epochs", "canonicalized (TinvNN)", "EGNN", "PNITA"]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,15 @@ def built(name, data):
 def test_exact_rows_are_exact(name, contract, data):
     found = assert_equivariant(built(name, data), contract, {k: v[:6] for k, v in data.audit.items()}, samples=4)
     assert found.error < 1e-10
+
+
+def test_a_grid_of_orientations_is_exact_for_its_own_motions_only(data):
+    model, sample = built("PONITA", data), {k: v[:6] for k, v in data.audit.items()}
+    own = dataclasses.replace(nbody.motions, group=Icosahedral(inversion=True))
+    assert assert_equivariant(model, own, sample, samples=8).error < 1e-10
+    with pytest.raises(Broken) as found:
+        assert_equivariant(model, nbody.motions, sample, samples=4)
+    assert found.value.error < 0.05
 
 
 def test_plain_row_is_not(data):
