@@ -26,6 +26,8 @@ OPTIONAL = (
     "plotly",
     "jinja2",
     "matplotlib",
+    "ase",
+    "vesin",
     "tensorboard",
     "ray",
     "triton",

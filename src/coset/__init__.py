@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from coset.groups.finite import C, D, Icosahedral, Octahedral, Tetrahedral
     from coset.groups.matrix import GL, SL, SO, O
     from coset.groups.permutation import S
+    from coset.interop.potential_file import load_calculator
     from coset.nn.accelerate import accelerate
     from coset.reps.fields import Field, Fields
     from coset.reps.irreps import Irreps
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GL", "SE", "SL", "SO", "Affine", "C", "Contract", "D", "E", "Field", "Fields", "Icosahedral", "Irreps", "Method", "O",
     "Octahedral", "Recipe", "S", "Scale", "Stage", "T", "Task", "Tetrahedral", "accelerate", "attach", "audit", "compare",
-    "orbits", "scan", "symmetrize", "testing",
+    "load_calculator", "orbits", "scan", "symmetrize", "testing",
 ]  # fmt: skip
 
 _HOMES = {
@@ -47,6 +48,7 @@ _HOMES = {
     "coset.groups.finite": ("C", "D", "Icosahedral", "Octahedral", "Tetrahedral"),
     "coset.groups.matrix": ("GL", "O", "SL", "SO"),
     "coset.groups.permutation": ("S",),
+    "coset.interop.potential_file": ("load_calculator",),
     "coset.nn.accelerate": ("accelerate",),
     "coset.reps.fields": ("Field", "Fields"),
     "coset.reps.irreps": ("Irreps",),

@@ -25,7 +25,7 @@ class Recipe:
     epochs: int = 20
     batch: int = 64
     lr: float = 3e-3
-    optimizer: str = "adamw"  #: adamw, adam, sgd or lars
+    optimizer: str = "adamw"  #: adamw, adam, amsgrad, sgd or lars
     schedule: str = "one-cycle"  #: one-cycle, cosine, warm-up or constant
     weight_decay: float = 1e-4
     clip: float = 5.0  #: largest gradient norm; 0 switches clipping off

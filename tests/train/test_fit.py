@@ -69,7 +69,7 @@ def test_least_squares_are_found_and_the_model_returns_in_eval_mode():
     assert not model.training
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "amsgrad", "sgd"])
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
 def test_every_optimizer_and_schedule_lowers_the_loss(optimizer, schedule):
     run = Run()

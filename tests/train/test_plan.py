@@ -123,5 +123,17 @@ def test_the_request_is_what_decides_figures(tmp_path):
     assert "seeds" not in found
 
 
+def test_options_reach_the_data_and_decide_figures():
+    seen = []
+    told = replace(task, data=lambda request: (seen.append(request.options), task.data(request))[1], options=("cutoff",))
+    found = plan(task=told, options=(("cutoff", "4"),))
+    found.data(0)
+    assert seen == [(("cutoff", "4"),)]
+    assert found.request()["options"] == [["cutoff", "4"]]
+    assert "options" not in plan().request(), "runs of before are still recognized"
+    with pytest.raises(InputError, match="did you mean 'cutoff'"):
+        plan(task=told, options=(("cutof", "4"),))
+
+
 def test_auto_is_a_device():
     assert resolve_device("auto") in ("cpu", "cuda")

@@ -25,7 +25,8 @@ VERBS = {
         'coset audit nets.py:cnn --group "C(4)" --in image --out-rep invariant \\\n'
         "    --data digits --tolerance 1e-3\n"
         'coset audit nets.py:force --group "O(3)" --in "pos=N x position" \\\n'
-        '    --in "z=N x scalar" --out-rep "forces=N x vector" --data molecule.npz',
+        '    --in "z=N x scalar" --out-rep "forces=N x vector" --data molecule.npz\n'
+        "coset audit potential.safetensors --atoms test.extxyz",
     ),
     "symmetrize": (
         "Impose a symmetry on a model, save it, and show what that bought.",
@@ -38,7 +39,8 @@ VERBS = {
     ),
     "train": (
         "Train one method of a task.",
-        "coset train digits plain --out runs/plain --set epochs=5\ncoset train digits plain --out runs/plain --resume",
+        "coset train digits plain --out runs/plain --set epochs=5\ncoset train digits plain --out runs/plain --resume\n"
+        "coset train potential MACE --train a.extxyz --test b.extxyz --cutoff 5",
     ),
     "docs": (
         "Write pages about every task and model, with pictures.",

@@ -29,6 +29,13 @@ Precision = Annotated[
     Parameter(help="How model and data are judged (float64); repeated, the finest decides.", show_default=False),
 ]
 Samples = Annotated[int, Parameter(help="How many samples, and how many elements, are drawn at most.")]
+Atoms = Annotated[
+    Path | None,
+    Parameter(
+        help="Structures (extended XYZ, npz): TARGET is an interatomic potential, its FILE, the FOLDER of a row, or an ASE "
+        "calculator as package.module:attribute, and is held to all that a potential must obey.",
+    ),
+]
 Out = Annotated[Path | None, Parameter(help='Folder for audit.json, audit.npz and, with the extra "report", audit.png.')]
 
 
@@ -40,6 +47,7 @@ def audit(
     inputs: MaybeSpelled = None,
     outputs: MaybePromised = None,
     data: MaybeSample = None,
+    atoms: Atoms = None,
     tolerance: Tolerance = None,
     dtype: Precision = None,
     samples: Samples = 64,
@@ -54,6 +62,11 @@ def audit(
     from coset.interop.target import load_target
 
     check_writable(out)
+    if atoms is not None:
+        from coset.cli.audit_atoms import audit_atoms
+
+        finest = (dtype or ["float64"])[0]
+        return audit_atoms(target, atoms, dtype=finest, tolerance=tolerance, samples=samples, seed=seed, out=out, json=json)
     stated = promised(None, group, inputs, outputs) if group is not None or inputs or outputs else ()
     f = load_target(target, trust_pickle=trust_pickle)
     contracts = stated or promised(f, None, None, None)

@@ -9,6 +9,9 @@ Numbers become float64.
 
 from __future__ import annotations
 
+import math
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +39,9 @@ SHAPES: dict[str, tuple[int, ...]] = {
 def read_npz(path: Path, *, prefix: str = "") -> Iterator[dict[str, Any]]:
     """Frames of an npz file. InputError for a damaged file, missing names and arrays that do not fit together."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name.removeprefix(prefix): stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"structures: cannot read {path}: {error}; is it whole?") from error
     return frames_of(arrays, str(path))
 
@@ -66,6 +69,8 @@ def frames_of(arrays: Mapping[str, np.ndarray], where: str) -> Iterator[dict[str
         raise InputError(f"structures: {where} has no {' and no '.join(sorted(missing))}; it holds {sorted(arrays)}")
     count = len(found["pos"])
     z = np.atleast_2d(found["z"])
+    if len(z) not in (1, count):
+        raise InputError(f"structures: {where}: atomic numbers of shape {z.shape} do not fit {count} configurations")
     for i in range(count):
         pos = _double(found["pos"][i]).reshape(-1, 3)
         frame: dict[str, Any] = {"pos": pos, "z": torch.as_tensor(z[i if len(z) == count else 0], dtype=torch.int64)}
@@ -73,16 +78,18 @@ def frames_of(arrays: Mapping[str, np.ndarray], where: str) -> Iterator[dict[str
             raise InputError(f"structures: {where}: frame {i} has {len(pos)} atoms and {len(frame['z'])} atomic numbers")
         for label, shape in SHAPES.items():
             if label in found:
-                frame[label] = _row(found[label], i, count, shape, f"{where}: {label}")
+                size = math.prod(len(pos) if n < 0 else n for n in shape)
+                frame[label] = _row(found[label], i, count, size, f"{where}: {label}", shared=label == "cell").reshape(shape)
         yield frame | ({"periodic": (True, True, True)} if "cell" in frame else {})
 
 
-def _row(array: np.ndarray, i: int, count: int, shape: tuple[int, ...], what: str) -> Tensor:
-    try:
-        rows = array.reshape(count, -1) if array.size % count == 0 and len(array) == count else array.reshape(1, -1)
-        return _double(rows[i if len(rows) == count else 0]).reshape(shape)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"structures: {what} of shape {array.shape} does not fit {count} configurations") from error
+def _row(array: np.ndarray, i: int, count: int, size: int, what: str, *, shared: bool) -> Tensor:
+    """Row ``i`` of an array with one per configuration, or of ``size`` numbers for all where they may be ``shared``."""
+    if shared and array.size == size:
+        return _double(array)
+    if array.size != count * size or not size:
+        raise InputError(f"structures: {what} of shape {array.shape} does not fit {count} configurations")
+    return _double(array.reshape(count, size)[i])
 
 
 def _double(x: Any) -> Tensor:

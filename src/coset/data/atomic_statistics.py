@@ -57,17 +57,20 @@ def elements_of(frames: Sequence[Frame]) -> list[int]:
 
 
 def reference_energies(frames: Sequence[Frame], isolated: Sequence[Frame] = ()) -> References:
-    """References for ``frames``: from one-atom frames in ``isolated`` or among them, else by least squares (minimum norm)."""
+    """References for ``frames``: from one-atom frames in ``isolated`` or among them, else by least squares (minimum norm).
+
+    An atom in ``isolated`` may stand in a cell; among ``frames`` it counts only where nothing repeats. InputError where
+    ``isolated`` lacks an element, or frames have no energy.
+    """
     elements = elements_of(frames)
-    alone = {
-        int(f["z"][0]): float(f["energy"])
-        for f in (*isolated, *frames)
-        if len(f["z"]) == 1 and "energy" in f and "cell" not in f
-    }
+    among = [f for f in frames if not any(f.get("periodic", ()))]
+    alone = {int(f["z"][0]): float(f["energy"]) for f in (*among, *isolated) if len(f["z"]) == 1 and "energy" in f}
     if set(elements) <= alone.keys():
         return References(tuple((z, alone[z]) for z in elements), "isolated atoms")
     if missing := [z for z in elements if z not in alone] if isolated else []:
         raise InputError(f"the isolated atoms lack {names(missing)}; they hold {names(sorted(alone))}")
+    if bare := [place for place, f in enumerate(frames) if "energy" not in f]:
+        raise InputError(f"reference energies: configuration {bare[0]} has no energy; it holds {sorted(frames[bare[0]])}")
     counts = torch.stack([torch.stack([(f["z"] == z).sum() for z in elements]) for f in frames]).double()
     totals = torch.tensor([float(f["energy"]) for f in frames], dtype=torch.float64)
     found = torch.linalg.lstsq(counts, totals.unsqueeze(1), driver="gelsd").solution.flatten().tolist()
@@ -127,10 +130,14 @@ def warnings_of(frames: Sequence[Frame], known: Sequence[int] = ()) -> list[str]
             )
         if size and size < 1e-4:
             found.append(f"forces of {size:.1e} (root mean square) are nearly zero: wrong unit, or relaxed structures only")
-    keys = Counter((tuple(f["z"].tolist()), tuple(f["pos"].flatten().round(decimals=6).tolist())) for f in frames)
+    keys = Counter(tuple(_rounded(f[name]) for name in ("z", "pos", "cell") if name in f) for f in frames)
     if twice := sum(count - 1 for count in keys.values()):
         found.append(f"{twice} of {len(frames)} configurations are doubles of others")
     return found
+
+
+def _rounded(x: Tensor) -> tuple[float, ...]:
+    return tuple(x.double().flatten().round(decimals=6).tolist())
 
 
 def describe(frames: Sequence[Frame]) -> str:

@@ -82,7 +82,7 @@ def flowing_digits(request: Request) -> Data:
     judged = dict(zip(names, part(test, counts[2], 2 * given), strict=True))
     fast = part(test, counts[2], 2 * given, reach=TRAINED + 1, least=TRAINED + 1)
     judged |= {"fast_frames": fast[0], "fast_future": fast[1]}
-    info = {"size": train.shape[-1], "given": given, "ahead": given, "trained": TRAINED}
+    info = {"size": train.shape[-1], "given": given, "ahead": given, "trained": TRAINED, "scale": request.size}
     return Data(fit, judged, {"frames": judged["frames"][:8]}, valid, info)
 
 
@@ -103,7 +103,7 @@ def flowing_classes(request: Request) -> Data:
     judged = dict(zip(names, part(test, classes[1], counts[2]), strict=True))
     fast = part(test, classes[1], counts[2], reach=TRAINED + 1, least=TRAINED + 1)
     judged |= {"fast_frames": fast[0], "fast_y": fast[1]}
-    info = {"size": train.shape[-1], "given": given, "classes": 10, "trained": TRAINED}
+    info = {"size": train.shape[-1], "given": given, "classes": 10, "trained": TRAINED, "scale": request.size}
     return Data(fit, judged, {"frames": judged["frames"][:8]}, valid, info)
 
 

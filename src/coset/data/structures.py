@@ -35,6 +35,7 @@ NAMES = {
     "dipole": ("dipole", "REF_dipole", "dft_dipole"),
     "polarizability": ("polarizability", "REF_polarizability"),
 }
+WIDE = 100.0  #: angstrom; the cell of what has none, where one is needed
 PER_STRUCTURE = ("energy", "dipole", "polarizability", "stress")
 
 
@@ -47,7 +48,7 @@ def read_structures(path: str | Path, *, index: str = ":") -> list[dict[str, Any
     if not path.exists():
         raise InputError(f"structures: {path} does not exist")
     if path.suffix == ".npz" or path.is_dir():
-        frames = list(read_deepmd(path) if path.is_dir() else read_npz(path))
+        frames = list(read_deepmd(path) if path.is_dir() else read_npz(path))[_slice(index)]
     else:
         reader = require("ase.io", extra="atoms").read
         plain = path.with_suffix("") if path.suffix == ".gz" else path
@@ -61,6 +62,13 @@ def read_structures(path: str | Path, *, index: str = ":") -> list[dict[str, Any
     if not frames:
         raise InputError(f"structures: {path} holds no configuration")
     return frames
+
+
+def _slice(index: str) -> slice:
+    try:
+        return slice(*(int(part) if part else None for part in index.split(":")))
+    except ValueError as error:
+        raise InputError(f"structures: index is written as a slice, such as ':100' or '::10', got {index!r}") from error
 
 
 def frame_of(atoms: Any) -> dict[str, Any]:
@@ -126,6 +134,8 @@ class Structures(Dataset):
         for place, frame in enumerate(self.frames):
             if missing := [name for name in self.labels if name not in frame]:
                 raise InputError(f"structures: configuration {place} has no {missing[0]}; it holds {sorted(frame)}")
+            if wrong := [name for name in self.labels if not bool(frame[name].isfinite().all())]:
+                raise InputError(f"structures: {wrong[0]} of configuration {place} is NaN or infinite; leave it out")
         self.kept: dict[int, dict[str, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -157,7 +167,7 @@ def sample_of(frame: Frame, r_max: float, labels: Sequence[str] = (), dtype: tor
 
 
 def join(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """See :meth:`Structures.collate`; a cell only where all have one."""
+    """See :meth:`Structures.collate`; where some have a cell and some have none, these get a wide one that never repeats."""
     counts = torch.tensor([len(sample["z"]) for sample in samples])
     starts = counts.cumsum(0) - counts
     out = {name: torch.cat([sample[name] for sample in samples]) for name in ("pos", "z", "shift")}
@@ -165,8 +175,10 @@ def join(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         [sample["edge_index"] + start for sample, start in zip(samples, starts.tolist(), strict=True)], 1
     )
     out["batch"] = torch.repeat_interleave(torch.arange(len(samples)), counts)
-    if all("cell" in sample for sample in samples):
-        out["cell"] = torch.stack([sample["cell"] for sample in samples])
+    if any("cell" in sample for sample in samples):
+        out["cell"] = torch.stack(
+            [sample["cell"] if "cell" in sample else WIDE * torch.eye(3).to(out["pos"]) for sample in samples]
+        )
     if "forces" in samples[0]:
         out["forces"] = torch.cat([sample["forces"] for sample in samples])
     return out | {name: torch.stack([s[name] for s in samples]) for name in PER_STRUCTURE if name in samples[0]}

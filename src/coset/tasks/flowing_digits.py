@@ -33,8 +33,8 @@ base = Supervised("mse", inputs=("frames",), target="future")
 
 
 def forecaster(data: Data, reach: int, motion: str = "shift", *, state_norm: bool = False) -> FlowForecaster:
-    """12 hidden maps per velocity (128 for 28 x 28 frames), a decoder of three convolutions (five)."""
-    large = data.info["size"] > 16
+    """12 hidden maps per velocity (128 for 28 x 28 frames, but for size smoke), a decoder of three convolutions (five)."""
+    large = data.info["size"] > 16 and data.info["scale"] != "smoke"
     return FlowForecaster(
         1, 128 if large else 12, size=data.info["size"], reach=reach, ahead=data.info["ahead"], depth=5 if large else 3,
         motion=motion, state_norm=state_norm,

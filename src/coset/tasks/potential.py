@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from coset.contract import Contract
-from coset.data.atomic_statistics import Statistics, describe, statistics, warnings_of
+from coset.data.atomic_statistics import Statistics, describe, elements_of, names, statistics, warnings_of
 from coset.data.stillinger import clusters
 from coset.data.structures import Frame, Structures, join, read_structures
 from coset.errors import InputError, unknown
@@ -73,7 +74,13 @@ def own_data(request: Request) -> Data:
         train, valid = set_aside(frames, max(1, len(frames) // VALID))
         say(f"valid: {len(valid)} of {len(frames)} training configurations set aside (seed 0), no --valid was given")
     isolated = read_structures(files["isolated"]) if "isolated" in files else ()
-    return assemble(request, train, valid, {"test": read_structures(files["test"])}, isolated=isolated)
+    test = read_structures(files["test"])
+    for name, given in (("training", train), ("test", test)):
+        if missing := [label for label in ("energy", "forces") if label not in given[0]]:
+            raise InputError(
+                f"potential: the {name} data have no {missing[0]}; the first configuration holds {sorted(given[0])}"
+            )
+    return assemble(request, train, valid, {"test": test}, isolated=isolated)
 
 
 def stand_in(request: Request, tests: Mapping[str, int]) -> Data:
@@ -115,8 +122,13 @@ def assemble(
     say(f"train: {describe(train)}; cutoff {r_max:g} A")
     say(f"statistics: {found}")
     for name, frames in {"train": train, "valid": valid, **tests}.items():
-        for warning in warnings_of(frames, found.elements):
+        for warning in warnings_of(frames):
             say(f"warning: {name}: {warning}")
+        if strange := sorted(set(elements_of(frames)) - set(found.elements)):
+            raise InputError(
+                f"{name}: {names(strange)} cannot be predicted, training data hold {names(found.elements)} only; train on "
+                "configurations with them, or leave these out"
+            )
     labels = data.labels
     info = {"scale": request.size, "r_max": r_max, "statistics": found, "labels": labels}
     sets = {name: Structures(frames, r_max, labels=shared(labels, frames)) for name, frames in tests.items()}
@@ -234,7 +246,7 @@ def _double(model: Any) -> Any:
 def metrics(
     tests: Sequence[str], *, energies: Sequence[str] = (), stress: bool = False, per_atom: bool = False
 ) -> dict[str, Metric]:
-    """Errors on every test set (the first one's forces are the headline), of ``energies`` alone on others; conservation, speed."""
+    """Errors on every test set (forces of the first are the headline), of ``energies`` alone on others; conservation, speed."""
     found: dict[str, Metric] = {}
     unit = "mev_atom" if per_atom else "mev"
     for name in tests:
@@ -260,16 +272,18 @@ methods = (
            note="Two layers of many-body messages."),
 )  # fmt: skip
 
+#: large steps with a slow end; what is judged is the moving average
+base = Recipe(epochs=150, batch=10, lr=2e-2, optimizer="amsgrad", schedule="cosine", weight_decay=5e-7, clip=10.0, ema=0.99)
 recipe = {
     "smoke": Recipe(epochs=2, batch=4, lr=5e-3, weight_decay=0.0, clip=10.0, ema=0.9),
-    "cpu": Recipe(epochs=60, batch=5, lr=1e-2, weight_decay=0.0, clip=10.0, ema=0.99),
-    "full": Recipe(epochs=600, batch=5, lr=1e-2, weight_decay=0.0, clip=10.0, ema=0.999),
+    "cpu": base,
+    "full": replace(base, epochs=1000, lr=1e-2, ema=0.999),
 }
 
 task = Task(
     contracts=contracts,
     data=own_data,
-    objective=EnergyForces(),
+    objective=EnergyForces(100.0, 100.0, shape="l2"),
     metrics=metrics(["test"], per_atom=True),
     methods=methods,
     recipe=recipe,

@@ -182,9 +182,14 @@ class Steps:
     # ------------------------------------------------------------------ optimizer
 
     def configure_optimizers(self) -> Any:
-        """One group for the model, one for every part of the objective that owns parameters."""
+        """A group for the model, one for what its ``undecayed()`` names, one for every part of the objective that owns any."""
         owned = {id(p) for p in self.model.parameters()}
-        groups = [{"params": [p for p in self.model.parameters() if p.requires_grad], "lr": self.recipe.lr}]
+        spared = set(getattr(self.model, "undecayed", list)())
+        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for name, p in named if name not in spared], "lr": self.recipe.lr},
+            {"params": [p for name, p in named if name in spared], "lr": self.recipe.lr, "weight_decay": 0.0},
+        ]
         if isinstance(self.objective, nn.Module):
             groups += [
                 {"params": params, "lr": rate, "weight_decay": 0.0}
@@ -241,16 +246,21 @@ class Steps:
 
 
 def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """adamw, adam, sgd (momentum 0.9) or lars; InputError with the nearest name otherwise."""
+    """adamw, adam, amsgrad (Adam that keeps its largest second moment), sgd (momentum 0.9) or lars.
+
+    InputError with the nearest name otherwise.
+    """
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "lars":
         return LARS(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
     known = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    if recipe.optimizer not in known:
-        raise unknown("optimizer", recipe.optimizer, [*known, "sgd", "lars"])
+    if recipe.optimizer not in (*known, "amsgrad"):
+        raise unknown("optimizer", recipe.optimizer, [*known, "amsgrad", "sgd", "lars"])
     # one fused call for all tensors: for small networks a third of a step
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+    if recipe.optimizer == "amsgrad":
+        return torch.optim.Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, amsgrad=True, fused=fused)
     return known[recipe.optimizer](groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
 
 
