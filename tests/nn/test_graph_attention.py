@@ -4,7 +4,9 @@ import torch
 from coset.errors import InputError
 from coset.groups.orthogonal import SO, O
 from coset.nn.graph_attention import GraphAttention, SmoothLeakyReLU, envelope_softmax
+from coset.nn.so2 import FrameGate
 from coset.ops.index import Index
+from coset.ops.orders import Orders
 from coset.ops.radial import polynomial_envelope
 from coset.reps.irreps import Irreps
 from coset.testing import Broken, check
@@ -156,3 +158,20 @@ def test_broken_twin_and_bad_input(generator):
         GraphAttention(SO3, SO3, 5, 0.0)
     with pytest.raises(InputError, match="mmax <= lmax"):
         GraphAttention(SO3, SO3, 5, 3.0, mmax=4)
+
+
+def test_radial_sizes_and_activations_of_ones_own(generator):
+    torch.manual_seed(0)
+    own = FrameGate(Orders(2, 2), 3)
+    layer = GraphAttention(SO3, SO3, 5, 3.0, activation=own, radial=(7, 8), **SMALL)
+    assert layer.activation is own
+    assert [part.out_features for part in layer.radial if isinstance(part, torch.nn.Linear)] == [7, 8, 24]
+    assert max(check(layer, sample(layer, generator)).errors.values()) < 1e-10
+
+
+def test_without_an_envelope_the_last_edge_leaves_at_once():
+    torch.manual_seed(0)
+    smooth, blunt = (GraphAttention(SO3, SO3, 5, 3.0, p=p, **SMALL).double() for p in (5, None))
+    assert torch.equal(scan(smooth, 0)[1][-1], torch.zeros(36).double())
+    far = scan(blunt, 0)[1]
+    assert (far[-1] - far[0]).abs().max() < 0.1 * far[-1].abs().max()  # beyond the cutoff it still counts

@@ -15,7 +15,8 @@ Liao et al., EquiformerV3, 2026, arXiv 2604.09130.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,9 @@ class GraphAttention(nn.Module):
 
     Features have all degrees ``0..lmax`` once each, irreps of SO(3), or of O(3) with the parities of harmonics. ``hidden``
     channels between the two mixes, ``value`` channels per head; ``alpha`` numbers per head make a score. ``activation`` is
-    ``"gate"`` or ``"swiglu"``, a product on the sphere; both are exact. Edges beyond ``cutoff`` weigh nothing.
+    ``"gate"`` or ``"swiglu"``, a product on the sphere; both are exact. A layer of one's own, with what :class:`FrameGate`
+    has, makes the promises of this one its maker's. ``radial`` are the hidden sizes of the radial network. Edges beyond
+    ``cutoff`` weigh nothing; with ``p=None`` there is no envelope, and energies jump where an edge is cut off.
     """
 
     def __init__(
@@ -93,15 +96,16 @@ class GraphAttention(nn.Module):
         hidden: int = 32,
         value: int = 16,
         alpha: int = 16,
-        activation: Literal["gate", "swiglu"] = "gate",
+        activation: Literal["gate", "swiglu"] | nn.Module = "gate",
+        radial: Sequence[int] = (64,),
         dropout: float = 0.0,
-        p: int = 5,
+        p: int | None = 5,
     ) -> None:
         super().__init__()
         irreps_in = as_irreps(irreps_in)
         irreps_out = as_irreps(irreps_out, irreps_in.group)
         self.lmax, self.channels = complete(irreps_in, "GraphAttention")
-        if activation not in ("gate", "swiglu"):
+        if isinstance(activation, str) and activation not in ("gate", "swiglu"):
             raise InputError(f"GraphAttention: activation is 'gate' or 'swiglu', got {activation!r}")
         if not cutoff > 0 or min(heads, hidden, value, alpha) < 1:
             raise InputError(
@@ -109,9 +113,10 @@ class GraphAttention(nn.Module):
             )
         self.orders = Orders(self.lmax, self.lmax if mmax is None else mmax)
         self.heads, self.cutoff, self.p = heads, cutoff, p
-        self.activation = FrameGate(self.orders, hidden) if activation == "gate" else FrameSwiGLU(self.orders, hidden)
+        kinds: dict[Any, Any] = {"gate": FrameGate, "swiglu": FrameSwiGLU}
+        self.activation: Any = kinds.get(activation, lambda *_: activation)(self.orders, hidden)
         mirrored = irreps_in.group == O(3)
-        self.radial = RadialMLP([edge_features, 64, 2 * (self.lmax + 1) * self.channels])
+        self.radial = RadialMLP([edge_features, *radial, 2 * (self.lmax + 1) * self.channels])
         self.first = SO2Linear(
             self.orders,
             2 * self.channels,
@@ -150,7 +155,8 @@ class GraphAttention(nn.Module):
         acted = self.activation(z.flatten(-2), rest).unflatten(-1, (self.orders.rows, self.activation.channels_out))
         values = self.second.mix(acted)[1]
         scores = (self.score(logits.unflatten(-1, self.vector.shape)) * self.vector).sum(-1)
-        envelope = polynomial_envelope(torch.linalg.vector_norm(vectors, dim=-1), self.cutoff, self.p)
+        lengths = torch.linalg.vector_norm(vectors, dim=-1)
+        envelope = torch.ones_like(lengths) if self.p is None else polynomial_envelope(lengths, self.cutoff, self.p)
         weights = self.dropout(envelope_softmax(scores, envelope, edges["target"]))
         values = (values.unflatten(-1, (self.heads, values.shape[-1] // self.heads)) * weights[:, None, :, None]).flatten(-2)
         y = frames.leave(values, self.orders, edges["target"])
