@@ -8,6 +8,7 @@ import pkgutil
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 import coset.tasks
 from coset import testing
@@ -85,7 +86,8 @@ def test_saved_and_loaded_it_is_the_same_function(name, method, tmp_path):
     save_model(tmp_path, model)
     again = load_model(tmp_path)
     contract = task.contracts[0]
-    x = contract.origin(data.audit)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    x = tree_map(lambda value: value.to(dtype) if value.is_floating_point() else value, contract.origin(data.audit))
     with frozen(model), frozen(again):
         first, second = contract.call(model, x), contract.call(again, x)
     assert all(torch.equal(first[key], second[key]) for key in first)

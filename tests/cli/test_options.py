@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from coset.cli.options import check_writable, contract_of, fields_of, names_of, pairs_of
+from coset.cli.options import check_writable, contract_of, data_of, fields_of, names_of, pairs_of, told_of
 from coset.errors import InputError
 
 
@@ -57,3 +57,17 @@ def test_a_folder_is_tried_and_left_as_it_was(tmp_path):
     for bad in (tmp_path / "file" / "under", Path("/proc/coset")):
         with pytest.raises(InputError, match="name another folder"):
             check_writable(bad)
+
+
+def test_short_forms_of_data_and_options():
+    assert data_of(["a=x"], train=Path("t"), valid=None) == (("a", "x"), ("train", "t"))
+    assert data_of(None) == ()
+    with pytest.raises(InputError, match="--train and --data train"):
+        data_of(["train=x"], train=Path("t"))
+    assert told_of(["kind=fcc"], 4.5) == (("kind", "fcc"), ("cutoff", "4.5"))
+    assert told_of(["cutoff=3"], None) == (("cutoff", "3"),)
+    assert told_of(None, None) == ()
+    with pytest.raises(InputError, match="--cutoff and --option cutoff"):
+        told_of(["cutoff=3"], 4.5)
+    with pytest.raises(InputError, match="as in --option cutoff=5"):
+        told_of(["cutoff"], None)

@@ -7,9 +7,11 @@ from coset.contract import Contract
 from coset.errors import ContractError, InputError
 from coset.groups.finite import C, D
 from coset.groups.orthogonal import SO, O
-from coset.reps.action import Fibre, Learned, Recorded, Tensorial, apply_matrix, take
+from coset.reps.action import Fibre, Labels, Learned, Recorded, Tensorial, apply_matrix, take
+from coset.reps.fields import Field
 from coset.reps.image import Image
 from coset.reps.induced import Regular, RegularAxis
+from coset.testing import assert_equivariant
 
 
 def test_matrices_act_on_columns_with_batches_leading(generator):
@@ -101,3 +103,32 @@ def test_a_learned_action_reports_its_homomorphism_defect(generator):
     moved = Contract(group, {"x": Learned(turn)}, {"x": Learned(turn)}, "learned").act(g, {"x": x})["x"]
     assert torch.equal(moved, turn(g, x))
     assert math.isclose(Learned(turn).axes, 1)
+
+
+def test_labels_are_integers_out_of_their_values_that_nothing_moves(generator):
+    kind, group = Labels((1, 6, 8)), O(3)
+    drawn = kind.draw((50,), 3, generator=generator, dtype=torch.float64)
+    assert drawn.dtype == torch.int64
+    assert set(drawn.tolist()) == {1, 6, 8}
+    again = kind.draw((50,), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.equal(kind.draw((50,), 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64), again)
+    g = group.sample(4, generator=generator)
+    assert torch.equal(kind.move(group, g, drawn.expand(4, 50), {}), drawn.expand(4, 50))
+    assert str(kind) == "labels(1, 6, 8)"
+    with pytest.raises(InputError, match="at least one value"):
+        Labels(())
+
+
+def test_a_contract_with_labels_needs_no_sample(generator):
+    inputs = {"x": "N x vector", "z": Field(("N",), Labels((2, 5)))}
+    contract = Contract(SO(3), inputs, "N x vector")
+    seen = set()
+
+    def weighted(x, z):
+        seen.update(z.tolist())
+        assert not z.is_floating_point()
+        return x * z.unsqueeze(-1)
+
+    assert assert_equivariant(weighted, contract).error < 1e-12
+    assert seen == {2, 5}
+    assert contract.inputs.example({"N": 3}, generator=generator)["z"].shape == (3,)

@@ -3,9 +3,9 @@
     E = sum_(i<j) e A (B s^-p - 1) exp(1 / (s - a))
       + sum_i sum_(j<k) e L (cos t_jik + 1/3)^2 exp(g / (s_ij - a) + g / (s_ik - a))
 
-with ``s = r / sigma``: the potential of Stillinger and Weber (Phys. Rev. B 31, 5262, 1985; silicon's numbers), whose bond length
-and strength depend on both species. All derivatives are continuous and vanish at the cutoff ``1.8 sigma``. Labels are exact: what a
-model misses is its own. Frames are those of :mod:`coset.data.structures`, in eV and angstrom.
+with ``s = r / sigma``: the potential of Stillinger and Weber (Phys. Rev. B 31, 5262, 1985; silicon's numbers), whose bond
+length and strength depend on both species. All derivatives are continuous and vanish at the cutoff ``1.8 sigma``. Labels are
+exact: what a model misses is its own. Frames are those of :mod:`coset.data.structures`, in eV and angstrom.
 """
 
 from __future__ import annotations

@@ -128,5 +128,5 @@ def interpolation(intervals: int) -> Tensor:
     system = torch.zeros(n, n, dtype=torch.float64)
     system[0, :5] = torch.tensor([1.0, -4.0, 6.0, -4.0, 1.0])
     for i in range(n - 1):  # the value at knot i is (c[i] + 4 c[i+1] + c[i+2]) / 6, with c[n] = 0
-        system[i + 1, i : i + 3] = torch.tensor([1.0, 4.0, 1.0][: n - i]) / 6
+        system[i + 1, i : i + 3] = torch.tensor([1.0, 4.0, 1.0][: n - i], dtype=torch.float64) / 6
     return torch.linalg.inv(system)[:, 1:].contiguous()

@@ -91,9 +91,9 @@ class Potential(AtomModel):
         differentiated in training mode, and wherever positions or cells ask for gradients.
         """
         if torch.is_inference_mode_enabled():  # nothing could be differentiated in it
-            given = (pos, z, edge_index, shift, cell, batch)
             with torch.inference_mode(False), torch.no_grad():
-                return Potential.forward(self, *(x if x is None else x.clone() for x in given))
+                given: Any = [x if x is None else x.clone() for x in (pos, z, edge_index, shift, cell, batch)]
+                return Potential.forward(self, *given)
         asked = pos.requires_grad or (cell is not None and cell.requires_grad)
         training = torch.is_grad_enabled() and (self.training or asked)
         with torch.enable_grad():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coset.errors import InputError, unknown
@@ -20,7 +20,7 @@ from coset.errors import InputError, unknown
 SHAPES = ("square", "absolute", "huber", "l2")
 
 
-class EnergyForces:
+class EnergyForces(nn.Module):
     """``(model, batch) -> {"loss", "energy", "forces", "stress"}``; weights of what the batch lacks must be 0.
 
     ``shape`` is ``"square"``, ``"absolute"``, ``"huber"`` (``delta`` in the unit of each term) or ``"l2"`` (of a force's error;
@@ -28,29 +28,42 @@ class EnergyForces:
     geometrically: forces shape the surface first. InputError for an unknown shape, negative weights or missing labels.
     """
 
+    done: Tensor
+
     def __init__(self, energy: float = 1.0, forces: float = 100.0, stress: float = 0.0, *, shape: str = "square",
                  delta: float = 0.01, later: float | None = None) -> None:  # fmt: skip
+        super().__init__()
         if shape not in SHAPES:
             raise unknown("loss shape", shape, SHAPES)
         if min(energy, forces, stress) < 0 or not energy + forces + stress > 0:
             raise InputError(f"EnergyForces: weights are not negative and not all zero, got {energy}, {forces}, {stress}")
+        if later is not None and not min(energy, later) > 0:
+            raise InputError(f"EnergyForces: a weight that changes geometrically is positive, got {energy} to {later}")
         self.weights = {"energy": energy, "forces": forces, "stress": stress}
         self.shape, self.delta, self.later = shape, delta, later
-        self.first, self.steps = energy, 0
+        self.steps = 0
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))  # steps; goes on with a training that goes on
 
     def plan(self, steps_per_epoch: int, epochs: int) -> None:
         """Called before the first step."""
         self.steps = steps_per_epoch * epochs
 
     def after_step(self, model: Any, step: int) -> None:
-        """The energy's weight of the next step."""
-        if self.later is not None and self.steps:
-            self.weights["energy"] = self.first * (self.later / self.first) ** min(step / self.steps, 1.0)
+        """``step`` steps are done."""
+        self.done.fill_(step)
 
-    def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def weight(self, name: str) -> float:
+        """The weight of a term in the next step."""
+        first = self.weights[name]
+        if name != "energy" or self.later is None or not self.steps:
+            return first
+        return first * (self.later / first) ** min(int(self.done) / self.steps, 1.0)
+
+    def forward(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Loss and terms."""
         out = model(**{name: value for name, value in batch.items() if name not in LABELS})
         errors = self.errors(model, out, batch)
-        loss: Any = sum(self.weights[name] * error for name, error in errors.items())
+        loss: Any = sum(self.weight(name) * error for name, error in errors.items())
         return {"loss": loss, **{name: error.detach() for name, error in errors.items()}}
 
     def errors(self, model: Any, out: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

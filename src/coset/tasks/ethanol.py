@@ -30,4 +30,6 @@ def ethanol(request: Request) -> Data:
     return potential.assemble(request, train, valid, tests, isolated=frames_in(folder, "isolated_atoms"))
 
 
-task = replace(potential.task, data=ethanol, metrics=potential.metrics(["test"], energies=list(BEYOND)))
+task = replace(
+    potential.task, methods=potential.methods, data=ethanol, metrics=potential.metrics(["test"], energies=list(BEYOND))
+)

@@ -28,11 +28,14 @@ from coset.data.structures import Frame, Structures, join, read_structures
 from coset.errors import InputError, unknown
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
+from coset.models.atoms.equiformer_v3 import EquiformerV3
+from coset.models.atoms.facet import Facet
 from coset.models.atoms.mace import MACE
 from coset.models.atoms.nequip import NequIP
+from coset.models.atoms.tdn import TDN
 from coset.nn.potential import OUTPUTS, graph_inputs
 from coset.objectives.energy_forces import LABELS, EnergyForces
-from coset.task import Data, Method, Metric, Recipe, Request, Task
+from coset.task import Data, Method, Metric, Recipe, Request, Stage, Task
 
 CUTOFF = 5.0  #: angstrom
 VALID = 10  #: one configuration in so many is set aside where no validation file is given
@@ -47,6 +50,21 @@ NEQUIPS: dict[str, dict[str, Any]] = {
     "smoke": {"hidden": "4x0e+4x1o", "lmax": 1, "layers": 2, "network": (8,)},
     "cpu": {"hidden": "32x0e+32x1o+32x1e+32x2e", "layers": 3},
     "full": {"hidden": "64x0e+64x1o+64x1e+64x2e+64x3o", "lmax": 3, "layers": 4},
+}
+FACETS: dict[str, dict[str, Any]] = {
+    "smoke": {"hidden": "4x0e+4x1o+4x2e", "layers": 1, "last": 4, "network": (8,), "width": 4, "grid": (6, 6)},
+    "cpu": {"hidden": "32x0e+16x1o+16x2e"},
+    "full": {"hidden": "128x0e+64x1o+32x2e", "last": 64},
+}
+EQUIFORMERS: dict[str, dict[str, Any]] = {
+    "smoke": {"channels": 8, "hidden": 4, "feedforward": 8, "radial": 8, "layers": 1},
+    "cpu": {"channels": 32, "hidden": 16, "feedforward": 64},
+    "full": {"channels": 128, "hidden": 64, "feedforward": 512, "lmax": 4, "layers": 4, "heads": 8, "radial": 128},
+}
+TDNS: dict[str, dict[str, Any]] = {
+    "smoke": {"channels": 4, "layers": 1, "heads": 2, "alpha": 4, "basis": 8, "radial": 8, "feedforward": 8},
+    "cpu": {"channels": 32, "feedforward": 64},
+    "full": {"channels": 256, "layers": 6, "basis": 256, "feedforward": 512},
 }
 
 
@@ -170,7 +188,10 @@ def built(kind: Callable[..., Any], sizes: Mapping[str, Mapping[str, Any]], data
     )  # fmt: skip
 
 
-mace, nequip = partial(built, MACE, MACES), partial(built, NequIP, NEQUIPS)
+mace, nequip, facet, equiformer, tdn = (
+    partial(built, kind, sizes)
+    for kind, sizes in ((MACE, MACES), (NequIP, NEQUIPS), (Facet, FACETS), (EquiformerV3, EQUIFORMERS), (TDN, TDNS))
+)
 
 
 # ---------------------------------------------------------------------- metrics
@@ -271,6 +292,16 @@ methods = (
     Method("MACE", mace, axes={"messages": "four bodies", "features": "l <= 1"}, source="batatia2022",
            note="Two layers of many-body messages."),
 )  # fmt: skip
+slower = (Stage(recipe={"lr": 5e-3, "optimizer": "adamw", "schedule": "one-cycle", "weight_decay": 1e-4}),)
+every = (
+    *methods,
+    Method("Facet", facet, slower, axes={"messages": "pairs", "features": "l <= 2"}, source="miklaucic2025",
+           note="Splines for radial networks, an MLP on the sphere for nodes: approximately equivariant."),
+    Method("EquiformerV3", equiformer, slower, axes={"messages": "attention", "features": "l <= 2"}, source="liao2026",
+           note="Attention in the frames of edges, products on the sphere."),
+    Method("TDN", tdn, slower, axes={"messages": "attention", "features": "l <= 1"}, source="lin2025",
+           note="A factorized product of rank seven, exact in its gauge."),
+)  # fmt: skip
 
 #: large steps with a slow end; what is judged is the moving average
 base = Recipe(epochs=150, batch=10, lr=2e-2, optimizer="amsgrad", schedule="cosine", weight_decay=5e-7, clip=10.0, ema=0.99)
@@ -285,7 +316,7 @@ task = Task(
     data=own_data,
     objective=EnergyForces(100.0, 100.0, shape="l2"),
     metrics=metrics(["test"], per_atom=True),
-    methods=methods,
+    methods=every,
     recipe=recipe,
     lower_is_better=True,
     options=("cutoff",),

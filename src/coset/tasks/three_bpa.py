@@ -30,4 +30,4 @@ def three_bpa(request: Request) -> Data:
     return potential.assemble(request, train, valid, {"test": test}, isolated=frames_in(folder, "iso_atoms"))
 
 
-task = replace(potential.task, data=three_bpa, metrics=potential.metrics(["test"]))
+task = replace(potential.task, methods=potential.methods, data=three_bpa, metrics=potential.metrics(["test"]))

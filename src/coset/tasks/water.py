@@ -140,5 +140,5 @@ def _moments_task(which: str) -> Any:
     )  # fmt: skip
 
 
-task = replace(potential.task, data=water, metrics=potential.metrics(["test"], per_atom=True))
+task = replace(potential.task, methods=potential.methods, data=water, metrics=potential.metrics(["test"], per_atom=True))
 dipole, polarizability = _moments_task("dipole"), _moments_task("polarizability")

@@ -70,7 +70,11 @@ class NequIP(Potential):
         }  # fmt: skip
         features = Irreps(hidden)
         self.harmonics = Irreps([(1, (degree, (-1) ** degree)) for degree in range(lmax + 1)])
-        count = max(mul for mul, ir in features if ir.is_scalar())
+        count = max((mul for mul, ir in features if ir.is_scalar()), default=0)
+        if not count:
+            raise InputError(
+                f"NequIP: hidden features need scalars, such as 32x0e, from which energies are read; got {hidden!r}"
+            )
         self.embed = SpeciesEmbedding(len(self.elements), count)
         stations, self.layers = scalars(count, features), nn.ModuleList()
         for _ in range(layers):
