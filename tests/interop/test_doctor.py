@@ -38,7 +38,7 @@ def test_nan_is_no_pass(monkeypatch):
 
 def test_extras_are_those_of_the_package(monkeypatch):
     names = {extra.name for extra in doctor.extras()}
-    assert names == {"train", "report", "track", "ray", "triton", "control", "graphs", "peers"}
+    assert names == {"train", "report", "track", "ray", "triton", "control", "atoms", "graphs", "peers"}
 
     real = importlib.metadata.version
 
