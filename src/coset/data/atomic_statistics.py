@@ -144,7 +144,7 @@ def describe(frames: Sequence[Frame]) -> str:
     """One line: how many structures, atoms, elements, labels, periodic ones."""
     sizes = [len(f["z"]) for f in frames]
     labels = [name for name in ("energy", "forces", "stress", "dipole", "polarizability") if name in frames[0]]
-    periodic = sum("cell" in f for f in frames)
+    periodic = sum(any(f.get("periodic", ())) for f in frames)
     span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     return (
         f"{len(frames)} configurations of {span} atoms ({names(elements_of(frames))}), {periodic} periodic, "
