@@ -39,9 +39,7 @@ from coset.nn.irreps_norm import MergedLayerNorm
 from coset.nn.potential import AtomGraph, Potential
 from coset.nn.separable_s2 import FrameSeparable
 from coset.nn.sphere_feed_forward import MERGED, SphereFeedForward
-from coset.ops.index import Edges
 from coset.ops.orders import Orders
-from coset.ops.periodic import edge_vectors
 from coset.ops.rotation import Frames
 from coset.ops.s2grid import S2Grid
 from coset.ops.scatter import scatter_mean
@@ -175,16 +173,14 @@ class EquiformerV3(Potential):
             raise InputError("EquiformerV3: known forces are an input of models made with denoise=True")
         if self.conservative:
             return super().forward(pos, z, edge_index, shift, cell, batch)
-        species, batch, count = self.read(pos, z, cell, batch)
-        vectors = edge_vectors(pos, edge_index, shift=shift, cell=cell, batch=batch if cell is not None else None)
-        graph = AtomGraph(species, vectors, Edges(edge_index, len(pos)), batch, count)
+        graph = self.graph(pos, z, edge_index, shift, cell, batch)
         unit = torch.tensor(self.scale, dtype=pos.dtype, device=pos.device)
-        each = unit[species].unsqueeze(-1)
+        each = unit[graph.species].unsqueeze(-1)
         x, edges = self.features(graph, None if known is None else known / each)
         out = self.totals(self._energies(x), graph)
         out["forces"] = self.forces(x, *edges) * each
         if cell is not None:
-            out["stress"] = scatter_mean(symmetric(self.stress(x, *edges)), batch, count) * unit.mean()
+            out["stress"] = scatter_mean(symmetric(self.stress(x, *edges)), graph.batch, graph.structures) * unit.mean()
         if known is not None:
             out["noise"] = self.noise(x, *edges)
         return out

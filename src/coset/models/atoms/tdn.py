@@ -34,8 +34,6 @@ from coset.nn.irreps_norm import DegreeLayerNorm
 from coset.nn.potential import OUTPUTS, AtomGraph, Potential, graph_inputs
 from coset.nn.radial import GaussianBasis, RadialMLP
 from coset.nn.tdn_attention import DegreeGate, ProductAttention, SharedLinear, factors_of, features
-from coset.ops.index import Edges
-from coset.ops.periodic import edge_vectors
 from coset.ops.radial import polynomial_envelope
 from coset.ops.s2grid import degree_of_rows
 from coset.ops.scatter import scatter_sum
@@ -140,13 +138,11 @@ class TDN(Potential):
         """See :class:`Potential`; with ``forces="direct"`` without ``stress``, and nothing is differentiated."""
         if self.conservative:
             return super().forward(pos, z, edge_index, shift, cell, batch)
-        species, batch, count = self.read(pos, z, cell, batch)
-        vectors = edge_vectors(pos, edge_index, shift=shift, cell=cell, batch=batch if cell is not None else None)
-        graph = AtomGraph(species, vectors, Edges(edge_index, len(pos)), batch, count)
+        graph = self.graph(pos, z, edge_index, shift, cell, batch)
         x, edges = self._features(graph)
         # degree 1 is the vector itself; forces have the size of energies over a length
         heads = self.forces(x, *edges)[:, 1:4, 0]
-        scale = torch.tensor(self.scale, dtype=torch.float64, device=pos.device)[species].to(heads)
+        scale = torch.tensor(self.scale, dtype=torch.float64, device=pos.device)[graph.species].to(heads)
         out = self.totals(self._energy(x), graph) | {"forces": heads * scale.unsqueeze(-1)}
         return out if self.training or pos.requires_grad else {name: value.detach() for name, value in out.items()}
 
