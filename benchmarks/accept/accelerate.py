@@ -20,7 +20,7 @@ import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("torch==2.13.0", "mace-torch==0.3.16")
+PACKAGES = ("torch==2.13.0", "mace-torch==0.3.16", "vesin>=0.6")
 SPEED, REACH, OWN_ERROR, DOUBLE = 5.0, 15.0, 2.0, 1e-10
 PEAKS = ("original", "accelerated", "nothing")
 
@@ -52,12 +52,13 @@ def environment() -> str:
     """The interpreter of a virtual environment with the packages that the comparison needs."""
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "coset" / "mace-torch-0.3.16"
     python = folder / "bin" / "python"
-    if not (folder / ".done").exists():
+    done, wanted = folder / ".done", " ".join(PACKAGES)
+    if not done.exists() or done.read_text() != wanted:
         venv.create(folder, with_pip=True, clear=True)
         install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*install, PACKAGES[0]], check=True)
         subprocess.run([*install, *PACKAGES, "-e", str(ROOT)], check=True)
-        (folder / ".done").touch()
+        done.write_text(wanted)
     return str(python)
 
 
