@@ -24,7 +24,9 @@ from coset.train.run import Run
 BESIDE = str(Path(__file__).resolve().parents[3] / "shared" / "data" / "atoms" / "botnet_acac")
 
 
-def measure(*, data: str = BESIDE, method: str = "MACE", epochs: int = 170, seed: int = 0) -> dict[str, Any]:
+def measure(
+    *, data: str = BESIDE, method: str = "MACE", epochs: int = 170, seed: int = 0, batch: int = 10, lr: float = 0.02
+) -> dict[str, Any]:
     """Errors, speed and the seconds they took."""
     if not Path(data).is_dir():
         raise InputError(f"no folder {data}; name the public files of acetylacetone with --data")
@@ -34,7 +36,7 @@ def measure(*, data: str = BESIDE, method: str = "MACE", epochs: int = 170, seed
     model = task.method(method).build(sets)
     for part in (sets.train, sets.valid):
         part.collate([part[i] for i in range(len(part))])  # neighbors are searched before the clock starts
-    recipe, run = task.recipe["cpu"].override({"epochs": epochs}), Run(seed=seed)
+    recipe, run = task.recipe["cpu"].override({"epochs": epochs, "batch": batch, "lr": lr}), Run(seed=seed)
     began = time.process_time()
     model = fit(model, task.objective, sets, recipe, run)
     seconds = time.process_time() - began

@@ -8,10 +8,8 @@ import pytest
 import torch
 
 from coset.cli.app import run
-from coset.data.stillinger import CUTOFF, clusters, crystals, labelled, stillinger_energy
-from coset.data.structures import Structures
+from coset.data.stillinger import clusters, crystals, labelled
 from coset.errors import InputError
-from coset.nn.potential import Potential
 from coset.recipe import Request
 from coset.tasks import potential
 from coset.tasks.potential import assemble, own_data, set_aside
@@ -165,72 +163,6 @@ def test_a_stand_in_serves_smoke_without_files_only(capsys):
 def test_smoke_cuts_what_is_given(tmp_path):
     data = own_data(asked("smoke", **{n: written(tmp_path / f"{n}.xyz", molecules() * 3) for n in ("train", "test")}))
     assert (len(data.train), len(data.valid), len(data.test["test"])) == (12, 2, 6)
-
-
-# ---------------------------------------------------------------------- metrics
-
-
-class Formula(Potential):
-    """The truth, with an error that is known: ``off`` per atom."""
-
-    def __init__(self, off=0.0):
-        super().__init__((14, 32), CUTOFF)
-        self.off, self.config = off, {"off": off}
-
-    def energies(self, graph):
-        edge_index = torch.stack([graph.edges["source"].values, graph.edges["target"].values])
-        total = stillinger_energy(graph.vectors, edge_index, graph.species)
-        return (total / len(graph.species)).expand(len(graph.species)) + self.off
-
-
-@pytest.fixture(scope="module")
-def data():
-    frames = molecules()[:5]
-    return assemble(Request("cpu", 0), frames[:3], frames[3:4], {"test": frames[4:]}, cutoff=CUTOFF)
-
-
-def test_the_truth_scores_zero_and_an_offset_counts_per_atom(data):
-    truth, off = Formula().eval(), Formula(off=1e-3).eval()
-    one = {name: metric(truth, data) for name, metric in potential.metrics(["test"], per_atom=True).items()}
-    assert list(one) == ["force_mae_mev_a", "force_rmse_mev_a", "energy_mae_mev_atom", "force_gap", "microseconds_per_atom"]
-    assert one["force_mae_mev_a"] < 0.05
-    assert one["energy_mae_mev_atom"] < 0.01
-    assert one["force_gap"] < 1e-6
-    assert one["microseconds_per_atom"] > 0
-    assert math.isclose(potential.energy_error(off, data, on="test", per_atom=True), 1.0, rel_tol=0.01)
-    assert math.isclose(potential.energy_error(off, data, on="test"), 4.0, rel_tol=0.01)
-
-
-def test_errors_of_forces_by_hand(data):
-    class Off(Formula):
-        def forward(self, *given, **named):
-            out = super().forward(*given, **named)
-            gap = torch.zeros_like(out["forces"])
-            gap[:, 0] = 0.3
-            return out | {"forces": out["forces"] + gap}
-
-    model = Off().eval()
-    assert math.isclose(potential.force_error(model, data, on="test"), 100.0, rel_tol=1e-3)
-    assert math.isclose(potential.force_error(model, data, on="test", root=True), 300 / 3**0.5, rel_tol=1e-3)
-    assert potential.force_gap(model, data) > 1e-2, "such forces are no gradient"
-
-
-def test_predictions_cover_a_set_once_in_order():
-    frames = molecules()[:7]
-    sets = Structures(frames, CUTOFF)
-    seen = [batch["energy"] for _, batch in potential.predictions(Formula().eval(), sets, atoms=9)]
-    assert [len(energy) for energy in seen] == [2, 2, 2, 1]
-    assert torch.equal(torch.cat(seen), torch.stack([f["energy"] for f in frames]))
-
-
-def test_errors_of_stress_by_hand():
-    frames = crystals(2, seed=1)
-    sets = assemble(Request("cpu", 0), frames, frames[:1], {"test": frames[1:]}, cutoff=CUTOFF)
-    found = potential.stress_error(Formula().eval(), sets, on="test")
-    assert found < 0.01
-    moved = [frames[1] | {"stress": frames[1]["stress"] + 0.02}]
-    again = assemble(Request("cpu", 0), frames, frames[:1], {"test": moved}, cutoff=CUTOFF)
-    assert math.isclose(potential.stress_error(Formula().eval(), again, on="test"), 20.0, rel_tol=1e-3)
 
 
 # ---------------------------------------------------------------------- the command

@@ -20,6 +20,7 @@ from coset.contract import evaluating, frozen
 from coset.data.stillinger import crystals
 from coset.data.structures import join
 from coset.groups.orthogonal import O
+from coset.interop.potential_metrics import metrics, stress_error
 from coset.models.atoms.facet import SIZES, Facet
 from coset.objectives.energy_forces import EnergyForces
 from coset.task import Data, Method, Recipe, Request, Task
@@ -90,7 +91,7 @@ def equivariance_error(model: Any, data: Data) -> float:
 
 def stress_mae(model: Any, data: Data) -> float:
     """Mean absolute error of stress components, meV/A^3; NaN for test data without stress."""
-    return potential.stress_error(model, data, on="test") if "stress" in data.test["test"].labels else float("nan")
+    return stress_error(model, data, on="test") if "stress" in data.test["test"].labels else float("nan")
 
 
 methods = (
@@ -116,7 +117,7 @@ task = Task(
     data=data,
     objective=Labelled(),
     metrics={
-        **potential.metrics(["test"], per_atom=True),
+        **metrics(["test"], per_atom=True),
         "stress_mae_mev_a3": stress_mae,
         "invariance_mev_atom": invariance_error,
     },

@@ -16,6 +16,7 @@ from coset.contract import Contract
 from coset.data.stillinger import clusters
 from coset.groups.euclidean import SE
 from coset.groups.permutation import S
+from coset.interop.potential_metrics import metrics
 from coset.models.atoms.tdn import TDN
 from coset.nn.potential import OUTPUTS, graph_inputs
 from coset.objectives.energy_forces import EnergyForces
@@ -74,7 +75,7 @@ task = Task(
     contracts=tuple(Contract(group, *sides) for group in (SE(3), S("N"))),
     data=data,
     objective=EnergyForces(10.0, 1.0, shape="huber", delta=0.01),
-    metrics={**potential.metrics(["test"], per_atom=True), "equivariance_error": equivariance_error},
+    metrics={**metrics(["test"], per_atom=True), "equivariance_error": equivariance_error},
     methods=methods,
     recipe=recipe,
     lower_is_better=True,

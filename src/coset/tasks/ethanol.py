@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coset.data.atomic_sets import folder_of, frames_in
+from coset.interop.potential_metrics import metrics
 from coset.task import Data, Request
 from coset.tasks import potential
 
@@ -30,6 +31,4 @@ def ethanol(request: Request) -> Data:
     return potential.assemble(request, train, valid, tests, isolated=frames_in(folder, "isolated_atoms"))
 
 
-task = replace(
-    potential.task, methods=potential.methods, data=ethanol, metrics=potential.metrics(["test"], energies=list(BEYOND))
-)
+task = replace(potential.task, methods=potential.methods, data=ethanol, metrics=metrics(["test"], energies=list(BEYOND)))

@@ -32,6 +32,7 @@ from coset.groups.euclidean import T
 from coset.groups.matrix import SO
 from coset.groups.permutation import S
 from coset.groups.rotations import rotation_from_vector
+from coset.interop.potential_metrics import predictions
 from coset.models.atoms.transip import SIZES, TransIP
 from coset.nn.atom_graph import graph_inputs
 from coset.nn.latent_transform import Acting
@@ -40,7 +41,7 @@ from coset.objectives.latent_equivariance import LatentEquivariance
 from coset.symmetrizers.augment import Augmented
 from coset.task import Data, Method, Recipe, Request, Stage, Task
 from coset.tasks.digits import Once
-from coset.tasks.potential import assemble, predictions, set_aside
+from coset.tasks.potential import assemble, set_aside
 
 ANSWERS = {"energy": "B x scalar", "forces": "N x vector"}
 contracts = tuple(Contract(group, graph_inputs(range(1, 119)), ANSWERS) for group in (SO(3), T(3), S("N")))

@@ -12,7 +12,6 @@ this one with data of their own (:func:`assemble`).
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +27,7 @@ from coset.data.structures import Frame, Structures, join, read_structures
 from coset.errors import InputError, unknown
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
+from coset.interop.potential_metrics import metrics
 from coset.models.atoms.equiformer_v3 import EquiformerV3
 from coset.models.atoms.facet import Facet
 from coset.models.atoms.mace import MACE
@@ -35,7 +35,7 @@ from coset.models.atoms.nequip import NequIP
 from coset.models.atoms.tdn import TDN
 from coset.nn.potential import OUTPUTS, graph_inputs
 from coset.objectives.energy_forces import LABELS, EnergyForces
-from coset.task import Data, Method, Metric, Recipe, Request, Stage, Task
+from coset.task import Data, Method, Recipe, Request, Stage, Task
 
 CUTOFF = 5.0  #: angstrom
 VALID = 10  #: one configuration in so many is set aside where no validation file is given
@@ -194,96 +194,6 @@ mace, nequip, facet, equiformer, tdn = (
 )
 
 
-# ---------------------------------------------------------------------- metrics
-
-
-def predictions(model: Any, data: Structures, *, atoms: int = 400) -> Any:
-    """Pairs (output, batch) over a set, in batches of about ``atoms`` atoms; eval mode, no graph kept."""
-    size = max(1, atoms // max(len(frame["z"]) for frame in data.frames))
-    for start in range(0, len(data), size):
-        batch = data.collate([data[i] for i in range(start, min(start + size, len(data)))])
-        with torch.no_grad():
-            yield model(**{name: value for name, value in batch.items() if name not in LABELS}), batch
-
-
-def force_error(model: Any, data: Data, *, on: str, root: bool = False) -> float:
-    """Mean absolute or root mean square error of force components on one test set, meV/A."""
-    gap = torch.cat([(out["forces"] - batch["forces"]).flatten() for out, batch in predictions(model, data.test[on])]).double()
-    return 1e3 * float(gap.square().mean().sqrt() if root else gap.abs().mean())
-
-
-def energy_error(model: Any, data: Data, *, on: str, per_atom: bool = False) -> float:
-    """Mean absolute error of energies, meV per structure or per atom."""
-    gaps = []
-    for out, batch in predictions(model, data.test[on]):
-        label = batch["energy"] - model.reference_energy(batch["z"], batch["batch"])
-        count = torch.bincount(batch["batch"]) if per_atom else 1
-        gaps.append((out["interaction"].double() - label) / count)
-    return 1e3 * float(torch.cat(gaps).abs().mean())
-
-
-def stress_error(model: Any, data: Data, *, on: str) -> float:
-    """Mean absolute error of stress components, meV/A^3."""
-    gap = torch.cat([(out["stress"] - batch["stress"]).flatten() for out, batch in predictions(model, data.test[on])])
-    return 1e3 * float(gap.double().abs().mean())
-
-
-def force_gap(model: Any, data: Data, *, step: float = 1e-4, directions: int = 6) -> float:
-    """``|F + dE/dx|`` over ``|F|`` along random directions by central differences, float64: 0 if forces are conservative."""
-    sample, wide = data.audit, _double(model)
-    generator = torch.Generator().manual_seed(0)
-    gaps, sizes = [], []
-    for _ in range(directions):
-        way = torch.randn(sample["pos"].shape, generator=generator, dtype=torch.float64)
-        ahead, behind = (wide(**sample | {"pos": sample["pos"] + side * step * way}) for side in (1, -1))
-        slope = (ahead["interaction"] - behind["interaction"]).sum() / (2 * step)
-        work = (wide(**sample)["forces"] * way).sum()
-        gaps.append(float(slope + work) ** 2)
-        sizes.append(float(work) ** 2)
-    return (sum(gaps) / sum(sizes)) ** 0.5
-
-
-def microseconds_per_atom(model: Any, data: Data, *, structures: int = 10, repeats: int = 5) -> float:
-    """Processor time of energy and forces over the atoms of a batch, the least of several, microseconds."""
-    test = next(iter(data.test.values()))
-    batch = test.collate([test[i % len(test)] for i in range(structures)])
-    inputs = {name: value for name, value in batch.items() if name not in LABELS}
-    best = float("inf")
-    for _ in range(repeats + 1):
-        began = time.process_time()
-        with torch.no_grad():
-            model(**inputs)
-        best = min(best, time.process_time() - began)
-    return 1e6 * best / len(batch["z"])
-
-
-def _double(model: Any) -> Any:
-    from coset.audits.precision import at_dtype
-
-    wide: Any = at_dtype(model, torch.float64)
-    return wide.eval()
-
-
-def metrics(
-    tests: Sequence[str], *, energies: Sequence[str] = (), stress: bool = False, per_atom: bool = False
-) -> dict[str, Metric]:
-    """Errors on every test set (forces of the first are the headline), of ``energies`` alone on others; conservation, speed."""
-    found: dict[str, Metric] = {}
-    unit = "mev_atom" if per_atom else "mev"
-    for name in tests:
-        end = "" if len(tests) == 1 else f"_{name.lower()}"
-        found[f"force_mae{end}_mev_a"] = partial(force_error, on=name)
-        found[f"force_rmse{end}_mev_a"] = partial(force_error, on=name, root=True)
-        found[f"energy_mae{end}_{unit}"] = partial(energy_error, on=name, per_atom=per_atom)
-        if stress:
-            found[f"stress_mae{end}_mev_a3"] = partial(stress_error, on=name)
-    for name in energies:
-        found[f"energy_mae_{name.lower()}_{unit}"] = partial(energy_error, on=name, per_atom=per_atom)
-    found["force_gap"] = force_gap
-    found["microseconds_per_atom"] = microseconds_per_atom
-    return found
-
-
 # ---------------------------------------------------------------------- rows
 
 methods = (
@@ -315,7 +225,7 @@ task = Task(
     contracts=contracts,
     data=own_data,
     objective=EnergyForces(100.0, 100.0, shape="l2"),
-    metrics=metrics(["test"], per_atom=True),
+    metrics=metrics(["test"], per_atom=True, trust=True),
     methods=every,
     recipe=recipe,
     lower_is_better=True,

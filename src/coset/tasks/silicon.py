@@ -16,6 +16,7 @@ from typing import Any
 from coset.data.atomic_sets import folder_of
 from coset.data.mlearn import mlearn_frames
 from coset.data.stillinger import crystals
+from coset.interop.potential_metrics import metrics
 from coset.objectives.energy_forces import EnergyForces
 from coset.task import Data, Request, Task
 from coset.tasks import potential
@@ -43,7 +44,7 @@ def elemental_task(element: str) -> Task:
         methods=potential.methods,
         data=partial(elemental, element=element),
         objective=EnergyForces(100.0, 100.0, 100.0, shape="l2"),
-        metrics=potential.metrics(["test"], stress=True, per_atom=True),
+        metrics=metrics(["test"], stress=True, per_atom=True),
     )
 
 

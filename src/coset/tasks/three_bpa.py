@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coset.data.atomic_sets import folder_of, frames_in
+from coset.interop.potential_metrics import metrics
 from coset.task import Data, Request
 from coset.tasks import potential
 
@@ -30,4 +31,4 @@ def three_bpa(request: Request) -> Data:
     return potential.assemble(request, train, valid, {"test": test}, isolated=frames_in(folder, "iso_atoms"))
 
 
-task = replace(potential.task, methods=potential.methods, data=three_bpa, metrics=potential.metrics(["test"]))
+task = replace(potential.task, methods=potential.methods, data=three_bpa, metrics=metrics(["test"]))

@@ -27,6 +27,7 @@ from coset.data.structures import Structures, join, read_structures
 from coset.errors import InputError
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
+from coset.interop.potential_metrics import metrics, predictions
 from coset.models.atoms.mace import MomentMACE
 from coset.nn.atom_graph import graph_inputs
 from coset.nn.moments import OUTPUTS
@@ -90,7 +91,7 @@ def moment_mace(data: Data) -> MomentMACE:
 def moment_error(model: Any, data: Data, *, which: str, relative: bool = False) -> float:
     """Root mean square error of components per atom; ``relative`` to the spread of the labels about their mean, percent."""
     gaps, labels = [], []
-    for out, batch in potential.predictions(model, data.test["test"]):
+    for out, batch in predictions(model, data.test["test"]):
         label = 0.5 * (batch[which] + batch[which].mT) if which == "polarizability" else batch[which]
         count = torch.bincount(batch["batch"]).view(-1, *[1] * (label.ndim - 1))
         gaps.append((out[which] - label) / count)
@@ -140,5 +141,5 @@ def _moments_task(which: str) -> Any:
     )  # fmt: skip
 
 
-task = replace(potential.task, methods=potential.methods, data=water, metrics=potential.metrics(["test"], per_atom=True))
+task = replace(potential.task, methods=potential.methods, data=water, metrics=metrics(["test"], per_atom=True))
 dipole, polarizability = _moments_task("dipole"), _moments_task("polarizability")
