@@ -21,7 +21,9 @@ from coset.train.checkpoint import load_model, save_model
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(coset.tasks.__path__))
 TASKS = {name: importlib.import_module(f"coset.tasks.{name}").task for name in NAMES}
-ROWS = [pytest.param(name, method.name, id=f"{name}: {method.name}") for name, task in TASKS.items() for method in task.methods]
+#: a method that several tasks share is tried in the first of them
+OWN = {id(method): (name, method.name) for name, task in reversed(TASKS.items()) for method in task.methods}
+ROWS = [pytest.param(*row, id=": ".join(row)) for row in sorted(OWN.values(), key=lambda row: list(TASKS).index(row[0]))]
 
 
 @functools.cache
