@@ -7,8 +7,6 @@ figures follow from it. The sheet says that the paper's gain did not appear in t
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from coset.comparison import compare
@@ -20,12 +18,14 @@ ALLOWED = 1.05  #: force error of TransIP over its twin's
 FORCE, TURN = "force_mae_percent", "force_equivariance_percent"
 
 
-def measure(*, size: str = "cpu", seeds: int = 1, lr: float = 0.0) -> Mapping[str, Any]:
-    """Means over seeds for every row, the sweep's best row and its ratios to the twin; ``lr`` 0 takes the task's."""
+def measure(*, size: str = "cpu", seeds: int = 1, lr: float = 0.0, keep: str = "accept/transip") -> Mapping[str, Any]:
+    """Means over seeds for every row, the sweep's best row and its ratios to the twin; ``lr`` 0 takes the task's.
+
+    ``keep`` is the run's folder: broken off, the same command goes on there.
+    """
     names = ("plain", SINGLE, TWIN, *SWEEP, ORACLE)
-    with TemporaryDirectory() as folder:
-        changed = {"lr": lr} if lr else {}
-        found = compare("learned_equivariance", names, size=size, seeds=seeds, set=changed, out=Path(folder) / "run", workers=1)
+    changed = {"lr": lr} if lr else {}
+    found = compare("learned_equivariance", names, size=size, seeds=seeds, set=changed, out=keep, workers=1)
     rows = {
         name: {metric: sum(r.metrics[metric] for r in found if r.method == name) / seeds for metric in found[0].metrics}
         | {"train_seconds": round(sum(r.train_seconds for r in found if r.method == name) / seeds, 1)}
