@@ -21,6 +21,7 @@ from typing import Any
 from torch import nn
 
 from coset.errors import InputError, MissingExtra, unknown
+from coset.interop.potential_file import load_potential
 from coset.interop.target import as_callable, load_object, load_target
 from coset.records import Result, write_atomically
 from coset.report.html import write_report
@@ -28,11 +29,12 @@ from coset.task import Method, Task
 from coset.train.agenda import Agenda
 from coset.train.dispatch import dispatch, keep, perform, worker_count
 from coset.train.folder import choose_folder, open_folder
+from coset.train.initial import Initial
 from coset.train.plan import Key, Plan, named
 from coset.train.progress import Display
 from coset.train.ranks import external
 from coset.train.rows import run_row
-from coset.train.run import seconds
+from coset.train.run import EVERY, seconds
 
 JOB = "coset.comparison:run_job"  #: what a process or a Ray task is asked to import and call
 Given = Mapping[str, Any] | Sequence[Any]
@@ -68,9 +70,9 @@ def compare(
     ``workers`` processes (one per core), with ``threads`` threads each; models and tasks that have no name run in this
     process. ``ray`` is ``"local"`` or a cluster's address.
 
-    ``budget`` (``"5m"``) is the time for all rows: each gets its share, trains no longer than three quarters of it and
-    says so if it was cut short; rows not reached are left for the next call. Without it figures are reproducible bit by
-    bit on one kind of processor.
+    ``budget`` (``"5m"``) is the time for all rows: each gets its share and trains no longer than three quarters of it, over
+    which its learning rate comes down; epochs are then an upper bound, and a row that was cut short says so. Rows not reached
+    are left for the next call. Without a budget figures are reproducible bit by bit on one kind of processor.
 
     Raises InputError for names, sizes, recipes, files or folders that do not fit; MissingExtra; a failed row's error, last.
     """
@@ -115,17 +117,23 @@ def train(
     devices: int = 1,
     logger: str = "csv",
     resume: bool = False,
+    checkpoint_every: str | float = EVERY,
+    init: str | Path | None = None,
     progress: bool = True,
     threads: int = 1,
 ) -> Result:
     """Train and measure one row; its result, also in the folder ``out`` (``runs/<task>-<method>-<n>`` by default).
 
-    With ``resume`` a training that was broken off in that folder goes on after its last epoch; without it a folder that
-    holds one is refused. ``devices`` processes share every batch, started here or by torchrun; ``logger`` is ``csv`` or
-    ``tensorboard``. Raises as :func:`compare`.
+    With ``resume`` a training that was broken off in that folder goes on after its last checkpoint: there is one after every
+    epoch and, within long ones, every ``checkpoint_every`` (``"10m"``); without it a folder that holds one is refused. Under a
+    ``budget`` the learning rate comes down with the time, of which a training that goes on has used what it had. ``init`` is a
+    trained model to start from (:mod:`coset.train.initial`): a row's folder, or the file of a potential, whose cutoff becomes
+    that of the data. ``devices`` processes share every batch, started here or by torchrun;
+    ``logger`` is ``csv`` or ``tensorboard``. Raises as :func:`compare`.
     """
     told = {"set": set, "files": files, "options": options}
-    where = {"device": device, "threads": threads, "devices": devices, "logger": logger}
+    where = {"device": device, "threads": threads, "devices": devices, "logger": logger, "init": init}
+    where["every"] = seconds(checkpoint_every, "--checkpoint-every")
     plan, names = _plan(task, [method], size=size, seeds=[seed], **told, **where)
     key: Key = (method, seed)
     limit = None if budget is None else seconds(budget)
@@ -223,16 +231,39 @@ def _plan(task: str | Task, methods: Any, **how: Any) -> tuple[Plan, dict[str, A
     changes, files = named(how.pop("set"), "--set"), named(how.pop("files"), "--data")
     files = tuple((name, Path(path)) for name, path in files)
     told = named(how.pop("options"), "--option")
+    start = None if (given_init := how.pop("init", None)) is None else _initial(Path(given_init))
+    told = _cutoff(told, start, found)
     title = task.rpartition("/")[2].replace(".py:", "-") if isinstance(task, str) else "task"
     how["seeds"] = list(how["seeds"])
     known = found.methods if given is None else ()
-    plan = Plan(found, title, chosen, known, changes=changes, files=files, options=told, **how)
+    plan = Plan(found, title, chosen, known, changes=changes, files=files, options=told, initial=start, **how)
     if given is not None or not isinstance(task, str):
         return plan, None
     wanted = [method.name for method in chosen[: len(chosen) - len(targets)]]
     paths = [[name, str(path.resolve())] for name, path in files]
     names = {"task": task, "methods": wanted, "with_": targets, "set": list(map(list, changes)), "files": paths}
-    return plan, names | {"options": list(map(list, told))} | how
+    first = {"init": str(start.path)} if start is not None else {}
+    return plan, names | {"options": list(map(list, told))} | first | how
+
+
+def _initial(path: Path) -> Initial:
+    """What ``--init`` names: the folder of a row, or a potential in one file."""
+    if (
+        path.is_dir()
+        or path.name == "model.json"
+        or (path.name == "model.safetensors" and path.with_name("model.json").exists())
+    ):
+        return Initial.of_folder(path)
+    return Initial.of_model(path, load_potential(path))
+
+
+def _cutoff(told: tuple[tuple[str, Any], ...], start: Initial | None, task: Task) -> tuple[tuple[str, Any], ...]:
+    """The data are prepared for the cutoff of the potential that training starts from; InputError for another one."""
+    if start is None or start.cutoff is None or "cutoff" not in task.options:
+        return told
+    if (asked := dict(told).get("cutoff")) is not None and float(asked) != start.cutoff:
+        raise InputError(f"--cutoff {asked}: the model of --init sees {start.cutoff:g} angstrom; leave --cutoff out")
+    return (*(pair for pair in told if pair[0] != "cutoff"), ("cutoff", str(start.cutoff)))
 
 
 @lru_cache(maxsize=1)
@@ -268,6 +299,7 @@ def _command(verb: str, plan: Plan, names: Mapping[str, Any] | None, **options: 
     words += [word for name, value in plan.changes for word in ("--set", f"{name}={value}")]
     words += [word for name, value in plan.files for word in ("--data", f"{name}={value}")]
     words += [word for name, value in plan.options for word in ("--option", f"{name}={value}")]
+    words += ["--init", names["init"]] if "init" in names else []
     words += ["--device", plan.device] if plan.device != "cpu" else []
     words += ["--devices", str(plan.devices)] if plan.devices > 1 else []
     return shlex.join(words)

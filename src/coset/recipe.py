@@ -26,12 +26,15 @@ class Recipe:
     batch: int = 64
     lr: float = 3e-3
     optimizer: str = "adamw"  #: adamw, adam, amsgrad, sgd or lars
-    schedule: str = "one-cycle"  #: one-cycle, cosine, warm-up or constant
+    schedule: str = "one-cycle"  #: one-cycle, cosine, warm-up or constant; ends with the epochs, or with a budget of time
+    warmup: float = 0.0  #: share of the training over which the rate first rises from 0, before any schedule
     weight_decay: float = 1e-4
     clip: float = 5.0  #: largest gradient norm; 0 switches clipping off
-    precision: str = "32"  #: Lightning's: 32, 64, bf16-mixed ...
+    precision: str = "32"  #: Lightning's: 32, 64, bf16-mixed ...; models of atoms take the first two only
     patience: int = 0  #: epochs without a better validation loss before stopping; 0 never stops early
     samples: int = 0  #: training samples used; 0 takes all
+    accumulate: int = 1  #: micro-batches that a batch is worked off in, for memory; what is learned stays the same
+    edges: int = 0  #: most edges in a batch, which then holds ``batch`` samples or fewer; 0 does not count them
     ema: float = 0.0  #: decay of the moving average of the weights, which is then judged and kept; 0 keeps the last weights
 
     def override(self, given: Mapping[str, Any] | Pairs) -> Recipe:

@@ -136,6 +136,18 @@ def test_a_training_that_goes_on_goes_on_with_its_weight():
     assert first.weight("energy") == again.weight("energy") == 4.0
 
 
+def test_terms_are_means_over_structures_and_atoms_and_weigh_what_they_are_told():
+    objective = EnergyForces(2.0, 10.0)
+    assert objective.denominators(batch()) == {"energy": 2, "forces": 3, "stress": 2}
+    whole = objective(Answer(**GAPS), batch())
+    found = objective(Answer(**GAPS), batch(), shares={"energy": 0.5, "forces": 1.5, "stress": 7.0})
+    assert math.isclose(float(found["loss"]), 1.0 * float(whole["energy"]) + 15.0 * float(whole["forces"]), rel_tol=1e-12)
+    assert (found["energy"], found["forces"]) == (whole["energy"], whole["forces"])
+    without = batch()
+    del without["energy"]
+    assert objective.denominators(without)["energy"] == 2
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

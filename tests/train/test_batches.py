@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -6,24 +8,56 @@ from coset.errors import InputError
 from coset.train.batches import GlobalBatches, loader, order_of
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("limit", [0, 30])
 @pytest.mark.parametrize(("count", "batch", "world"), [(64, 16, 2), (65, 16, 2), (33, 16, 3), (7, 7, 4), (5, 2, 4)])
-def test_shares_put_together_are_the_batches_of_one_process(count, batch, world):
-    whole = list(GlobalBatches(count, batch, pool=count, seed=3))
-    ranks = [GlobalBatches(count, batch, pool=count, seed=3, rank=r, world=world) for r in range(world)]
-    shares = [list(order) for order in ranks]
+def test_parts_put_together_are_the_batches_of_one_process(count, batch, world, accumulate, limit):
+    cut = {"sizes": torch.arange(count) % 9, "limit": limit} if limit else {}
+    whole = GlobalBatches(count, batch, pool=count, seed=3, **cut)
+    ranks = [
+        GlobalBatches(count, batch, pool=count, seed=3, rank=r, world=world, accumulate=accumulate, **cut) for r in range(world)
+    ]
+    lists = [list(order) for order in ranks]
+    assert {len(order) for order in ranks} == {len(found) for found in lists} == {accumulate * len(whole)}
     for i, full in enumerate(whole):
-        kept = [index for r in range(world) if ranks[r].weight(i) > 0 for index in shares[r][i]]
+        places = range(accumulate * i, accumulate * (i + 1))
+        kept = [index for r in range(world) for p in places if ranks[r].own(p) for index in lists[r][p]]
         assert sorted(kept) == sorted(full)
-        assert all(shares[r][i] for r in range(world))
+        assert sum(ranks[r].own(p) for r in range(world) for p in places) == len(full)
+        assert {ranks[r].size(p) for r in range(world) for p in places} == {whole.size(i)} == {len(full)}
+        assert all(lists[r][p] for r in range(world) for p in places)
 
 
-@pytest.mark.parametrize(("count", "batch", "world"), [(65, 16, 2), (33, 16, 3), (7, 3, 4)])
-def test_weighted_means_of_shares_average_to_the_mean_of_the_batch(count, batch, world, generator):
-    values = torch.randn(count, generator=generator, dtype=torch.float64)
-    ranks = [GlobalBatches(count, batch, pool=count, seed=3, rank=r, world=world) for r in range(world)]
-    for i, full in enumerate(GlobalBatches(count, batch, pool=count, seed=3)):
-        parts = [ranks[r].weight(i) * values[list(ranks[r])[i]].mean() for r in range(world)]
-        assert torch.isclose(sum(parts) / world, values[full].mean(), rtol=1e-12)
+def test_limited_batches_are_drawn_anew_each_epoch_and_keep_their_limits(generator):
+    sizes = torch.randint(1, 40, (300,), generator=generator)
+    sizes[7] = 500
+    order = GlobalBatches(300, 20, pool=300, seed=1, sizes=sizes, limit=100)
+    seen, counts = [], []
+    for epoch in range(4):
+        order.set_epoch(epoch)
+        batches = list(order)
+        assert sorted(i for b in batches for i in b) == list(range(300))
+        assert all(int(sizes[b].sum()) <= 100 and len(b) <= 20 for b in batches if 7 not in b)
+        assert [7] in batches
+        # no batch could have taken the next one's first sample, too
+        assert all(int(sizes[a].sum() + sizes[b[0]]) > 100 or len(a) == 20 for a, b in pairwise(batches))
+        seen.append(batches)
+        counts.append(len(order))
+        assert order.steps == len(order) == len(batches)
+    assert len(set(counts)) > 1
+    assert seen[0] != seen[1]
+
+
+def test_an_epoch_goes_on_where_it_was(generator):
+    order = GlobalBatches(50, 8, pool=50, seed=1, accumulate=2)
+    order.set_epoch(3)
+    whole, count = list(order), len(order)
+    order.go_on(3, 4)
+    order.set_epoch(3)
+    assert list(order) == whole[8:]
+    assert len(order) == count
+    order.set_epoch(4)
+    assert len(list(order)) == count
 
 
 def test_every_epoch_is_another_permutation_fixed_by_the_seed():
@@ -79,6 +113,10 @@ def test_iterating_leaves_the_global_random_state_alone(generator):
         ({"x": torch.zeros(4)}, {"batch": 0}),
         (3, {}),
         (DataLoader([1, 2]), {"world": 2}),
+        (DataLoader([1, 2]), {"edges": 5}),
+        ({"x": torch.zeros(4)}, {"edges": 5}),
+        ({"x": torch.zeros(4)}, {"edges": -1}),
+        ({"x": torch.zeros(4)}, {"accumulate": 0}),
     ],
 )
 def test_data_that_do_not_fit_are_refused(data, options):

@@ -33,6 +33,11 @@ def test_rows_wait_for_the_row_with_which_they_share_most_training():
     assert found.after([("noisy + average", 0), ("noisy, then tuned", 1)]) == {}
 
 
+def test_rows_are_told_how_often_to_write_checkpoints(tmp_path):
+    assert plan(every=5.0).row(("plain", 0), tmp_path).every == 5.0
+    assert plan(every=5.0).request() == plan().request()  # which changes no figure
+
+
 def test_a_shared_training_lives_with_the_first_such_method_chosen_or_not(tmp_path):
     alone = plan(methods=[task.method("noisy, then tuned")])
     row = alone.row(("noisy, then tuned", 3), tmp_path)

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import nn
 
 from coset.errors import InputError
-from coset.train.ranks import GlobalBatchNorm, environments, external, launched
+from coset.train.ranks import GlobalBatchNorm, environments, external, gathered, launched, of_first, total
 
 
 def test_one_process_is_the_first_whatever_the_surroundings(monkeypatch):
@@ -58,3 +58,13 @@ def test_global_batch_norm_of_one_process_is_batch_norm(lone_group, generator, n
     assert found[0][2].abs().max() > 1e-3
     for plain, ours in zip(*found, strict=True):
         assert torch.allclose(plain, ours, rtol=1e-10, atol=1e-12)
+
+
+def test_a_lone_process_agrees_with_itself(lone_group):
+    """Of two processes: tests/train/test_shares.py."""
+    assert total([1.5, 2.0]) == of_first([1.5, 2.0]) == [1.5, 2.0]
+    assert gathered({"a": torch.ones(2)})[0]["a"].tolist() == [1.0, 1.0]
+
+
+def test_without_a_group_there_is_one_to_ask():
+    assert gathered("mine") == ["mine"]

@@ -1,4 +1,6 @@
 import copy
+import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from coset.interop.target import load_object
 from coset.recipe import Data
 from coset.task import Method, Stage
 from coset.train.plan import Plan
-from coset.train.rows import PeakMemory, load_stage, place, run_row, save_stage
+from coset.train.rows import PeakMemory, _until, load_stage, place, run_row, save_stage
 from coset.train.run import Trace
 
 task = load_object(f"{Path(__file__).parent / 'tiny_task.py'}:task")
@@ -146,6 +148,17 @@ def test_a_deadline_is_told_and_not_kept_for_others(tmp_path):
     _, note = run_row(task, plan.data(0), plan.row(("noisy", 0), tmp_path, deadline=1.0))
     assert "time was up in epoch 1 of 6" in note
     assert not (tmp_path / "rows/noisy/0/stage-1.safetensors").exists()
+
+
+def test_every_stage_gets_its_part_of_the_time(tmp_path):
+    """By epochs: 6 and 4 of a stage that is tuned after; the last has all that is left."""
+    plan = Plan(task, "tiny", [task.method("noisy, then tuned")], task.methods)
+    row = plan.row(("noisy, then tuned", 0), tmp_path, deadline=time.time() + 100)
+    assert [recipe.epochs for recipe in row.recipes] == [6, 4]
+    assert _until(row, 1) - time.time() == pytest.approx(60, abs=1)
+    assert _until(row, 2) - time.time() == pytest.approx(100, abs=1)
+    assert _until(replace(row, deadline=1.0), 1) <= time.time()
+    assert _until(replace(row, deadline=math.inf), 1) == math.inf
 
 
 def test_a_stage_of_another_architecture_is_trained_again(tmp_path):

@@ -17,6 +17,8 @@ def test_durations(text, value):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(InputError, match="budget"):
         seconds(text)
+    with pytest.raises(InputError, match="--checkpoint-every is a time"):
+        seconds(text, "--checkpoint-every")
 
 
 def test_mixed_seeds_differ_and_are_fixed():

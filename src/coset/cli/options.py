@@ -66,7 +66,9 @@ TaskName = Annotated[str, Parameter(help="A task of coset list tasks, or FILE.py
 SizeName = Annotated[
     Literal["smoke", "cpu", "full"], _flag("--size", "smoke (seconds), cpu (minutes on two cores) or full (as published).")
 ]
-Budget = Annotated[str | None, _flag("--budget", "Time for all of it, such as 90s, 5m, 1h30m.")]
+Budget = Annotated[
+    str | None, _flag("--budget", "Time for all of it, such as 90s, 5m, 1h30m; learning rates come down with it.")
+]
 Settings = Annotated[
     list[str] | None,
     _flag("--set", "A field of the recipe, such as lr=1e-3; may be repeated.", metavar="NAME=VALUE", show_default=False),
@@ -94,6 +96,10 @@ ValidFile = Annotated[Path | None, _flag("--valid", "The file to validate on; sh
 TestFile = Annotated[Path | None, _flag("--test", "The file to be judged by; short for --data test=FILE.", metavar="FILE")]
 Cutoff = Annotated[
     float | None, _flag("--cutoff", "How far atoms see, in angstrom; short for --option cutoff=NUMBER.", metavar="NUMBER")
+]
+Init = Annotated[
+    Path | None,
+    _flag("--init", "Start from a trained model: the FOLDER of a row, or a potential's file, taken as it is.", metavar="PATH"),
 ]
 Device = Annotated[str, _flag("--device", "cpu, cuda or cuda:1.")]
 

@@ -13,6 +13,7 @@ from coset.cli.options import (
     Cutoff,
     Device,
     Files,
+    Init,
     Options,
     Seed,
     Settings,
@@ -24,7 +25,8 @@ from coset.cli.options import (
 )
 
 MethodName = Annotated[str, Parameter(help="One of the task's rows.")]
-Resume = Annotated[bool, Parameter(help="Go on after the last epoch of the training that was broken off in this folder.")]
+Resume = Annotated[bool, Parameter(help="Go on after the last checkpoint of the training that was broken off in this folder.")]
+CheckpointEvery = Annotated[str, Parameter(help="Time between checkpoints within an epoch; each epoch ends with one anyway.")]
 Devices = Annotated[int, Parameter(help="Processes that share every batch.")]
 Logger = Annotated[Literal["csv", "tensorboard"], Parameter(help="csv, or tensorboard beside it.")]
 Out = Annotated[Path | None, Parameter(help="The run folder; the next free runs/TASK-METHOD-NUMBER when left out.")]
@@ -46,7 +48,9 @@ def train(
     test_file: TestFile = None,
     cutoff: Cutoff = None,
     told: Options = None,
+    init: Init = None,
     resume: Resume = False,
+    checkpoint_every: CheckpointEvery = "10m",
     device: Device = "cpu",
     devices: Devices = 1,
     logger: Logger = "csv",
@@ -72,6 +76,8 @@ def train(
         "options": options_told,
         "device": device,
         "devices": devices,
+        "checkpoint_every": checkpoint_every,
+        "init": init,
     }
     results_of([run(task, name, size=size, seed=seed, out=out, logger=logger, resume=resume, **options)], json)
     return 0

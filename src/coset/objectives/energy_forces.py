@@ -59,11 +59,16 @@ class EnergyForces(nn.Module):
             return first
         return first * (self.later / first) ** min(int(self.done) / self.steps, 1.0)
 
-    def forward(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Loss and terms."""
+    def denominators(self, batch: Mapping[str, Tensor]) -> dict[str, int]:
+        """What each term is a mean over: structures, or atoms."""
+        structures = len(batch["energy"]) if "energy" in batch else int(batch["batch"].max()) + 1
+        return {"energy": structures, "forces": len(batch["z"]), "stress": structures}
+
+    def forward(self, model: Any, batch: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """Loss and terms; of a part of a batch ``shares`` says what each term weighs in the mean over the whole."""
         out = model(**{name: value for name, value in batch.items() if name not in LABELS})
         errors = self.errors(model, out, batch)
-        loss: Any = sum(self.weight(name) * error for name, error in errors.items())
+        loss: Any = sum(self.weight(name) * (shares or {}).get(name, 1.0) * error for name, error in errors.items())
         return {"loss": loss, **{name: error.detach() for name, error in errors.items()}}
 
     def errors(self, model: Any, out: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

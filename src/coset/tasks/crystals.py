@@ -44,8 +44,12 @@ class Labelled:
         self.whole = EnergyForces(10.0, 1.0, 1.0, shape="huber", delta=0.01)
         self.without = EnergyForces(10.0, 1.0, shape="huber", delta=0.01)
 
-    def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return (self.whole if "stress" in batch else self.without)(model, batch)
+    def denominators(self, batch: Mapping[str, Tensor]) -> dict[str, int]:
+        """Of either loss."""
+        return self.whole.denominators(batch)
+
+    def __call__(self, model: Any, batch: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        return (self.whole if "stress" in batch else self.without)(model, batch, shares)
 
 
 def data(request: Request) -> Data:

@@ -25,8 +25,10 @@ from coset.contract import seeded
 from coset.errors import InputError, require
 from coset.recipe import Data, Recipe
 from coset.train.batches import loader, order_of
+from coset.train.precision import check_precision
 from coset.train.ranks import GlobalBatchNorm, launched
 from coset.train.run import Run, mix, write_curve
+from coset.train.shares import Parts
 from coset.train.state import read_state, write_state
 from coset.train.steps import Steps
 
@@ -36,8 +38,10 @@ def fit(model: Any, objective: Any, data: Data, recipe: Recipe, run: Run | None 
 
     ``objective(model, batch)`` gives ``{"loss": scalar, other terms to log}``; a copy of it is trained along, and its
     ``plan(steps_per_epoch, epochs)`` and ``after_step(model, step)``, where it has them, are called before the first step and
-    after every optimizer step. ``data.train`` is a mapping of
-    tensors with one leading axis, a Dataset (batches by its ``collate``) or a DataLoader; ``data.valid`` likewise.
+    after every optimizer step. One whose terms are means over other things than samples says over how many by
+    ``denominators(batch)`` and is called with ``shares`` where a batch is divided (:mod:`coset.train.shares`). ``data.train``
+    is a mapping of tensors with one leading axis, a Dataset (batches by its ``collate``) or a DataLoader; ``data.valid``
+    likewise.
     With ``recipe.patience`` the weights of the best validation loss are kept.
 
     Raises MissingExtra without Lightning; InputError for data, recipe or objective that do not fit, and when the loss
@@ -53,25 +57,37 @@ def fit(model: Any, objective: Any, data: Data, recipe: Recipe, run: Run | None 
         raise InputError("recipe: patience needs data.valid, which this task does not give")
     if recipe.epochs < 1:
         raise InputError(f"recipe: epochs is at least 1, got {recipe.epochs}")
+    check_precision(model, recipe.precision)
     rank, world = launched(run.devices)
     share: dict[str, Any] = {"seed": mix(run.seed, 1), "rank": rank, "world": world}
+    share |= {"accumulate": recipe.accumulate, "edges": recipe.edges}
     train = loader(data.train, recipe.batch, samples=recipe.samples, **share)
     valid = None if data.valid is None else loader(data.valid, recipe.batch, shuffle=False, **share)
+    order, held = order_of(train), None if valid is None else order_of(valid)
+    epoch = -(-len(train) // recipe.accumulate)
     began, dtypes = time.perf_counter(), {name: p.dtype for name, p in model.named_parameters()}
     with seeded(run.seed), _quiet():
         own = _private(objective)
         if hasattr(own, "plan"):
-            own.plan(len(train), recipe.epochs)
-        steps = _mixed(lightning)(model.train(), own, recipe, run, steps=recipe.epochs * len(train), order=order_of(train))
+            own.plan(epoch, recipe.epochs)
+        steps = _mixed(lightning)(model.train(), own, recipe, run, steps=recipe.epochs * epoch, order=order, held=held)
         trainer = _trainer(lightning, recipe, run, world)
         with GlobalBatchNorm() if world > 1 else contextlib.nullcontext():
-            _go(trainer, steps, train, valid, run)
+            _go(trainer, steps, *(_parts(batches, own, recipe, run, world) for batches in (train, valid)))
     run.trace.total += time.perf_counter() - began
     _restore(model, dtypes)
     return model.eval()
 
 
-def _go(trainer: Any, steps: Any, train: Any, valid: Any, run: Run) -> None:
+def _parts(batches: Any, objective: Any, recipe: Recipe, run: Run, world: int) -> Any:
+    """The batches themselves where they are worked off whole."""
+    if batches is None or world * recipe.accumulate == 1:
+        return batches
+    return Parts(batches, objective, accumulate=recipe.accumulate, world=world, device=run.device)
+
+
+def _go(trainer: Any, steps: Any, train: Any, valid: Any) -> None:
+    run = steps.run
     kept = run.checkpoint if run.resume and run.checkpoint and run.checkpoint.is_file() else None
     try:
         trainer.fit(steps, train, valid, ckpt_path=kept, weights_only=False)
@@ -96,6 +112,8 @@ def _trainer(lightning: ModuleType, recipe: Recipe, run: Run, world: int) -> Any
             strategy=strategy,
             precision=recipe.precision,
             max_epochs=recipe.epochs,
+            accumulate_grad_batches=recipe.accumulate,
+            reload_dataloaders_every_n_epochs=int(recipe.edges > 0),  # epochs differ in how many batches they are cut into
             logger=_logger(lightning, run) or False,
             callbacks=[_keeper()(run, run.folder)] if run.folder else [],
             plugins=plugins,

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from coset.contract import seeded
 from coset.errors import InputError
 from coset.recipe import Data, Recipe
+from coset.train.optimizers import make_optimizer
 from coset.train.run import Run
-from coset.train.steps import make_optimizer, make_schedule
+from coset.train.schedule import make_schedule
 
 
 def full_batch(model: nn.Module, objective: Any, data: Data, recipe: Recipe, run: Run | None = None) -> nn.Module:

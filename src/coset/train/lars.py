@@ -61,11 +61,11 @@ def trust(weight: torch.Tensor, way: torch.Tensor, eta: float) -> torch.Tensor:
     return torch.where((size > 0) & (step > 0), eta * size / step, torch.ones_like(size))
 
 
-def warm_up(steps: int, *, share: float = 0.01, end: float = 1e-3) -> Any:
+def warm_up(steps: float, *, share: float = 0.01, end: float = 1e-3) -> Any:
     """The factor of the rate at a step: linear over the first ``share`` of the steps, then a cosine down to ``end``."""
     rise = max(1, round(share * steps))
 
-    def factor(step: int) -> float:
+    def factor(step: float) -> float:
         if step < rise:
             return (step + 1) / rise
         turn = min(1.0, (step - rise) / max(1, steps - rise))

@@ -13,7 +13,9 @@ import torch
 from coset.errors import ContractError, InputError, unknown
 from coset.recipe import Data, Pairs, Recipe, Request, Size
 from coset.records import slug
+from coset.train.initial import Initial
 from coset.train.rows import Row
+from coset.train.run import EVERY
 
 SIZES: tuple[Size, ...] = ("smoke", "cpu", "full")
 Key = tuple[str, int]  #: method and seed
@@ -40,6 +42,8 @@ class Plan:
     devices: int = 1
     logger: str = "csv"
     threads: int = 1
+    every: float = EVERY  #: seconds between checkpoints within an epoch
+    initial: Initial | None = None  #: what every row starts from
     _data: dict[int, Data] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -126,6 +130,8 @@ class Plan:
             self.logger,
             self.threads,
             deadline,
+            self.every,
+            self.initial,
         )
 
     def _home(self, method: Any, count: int) -> str:
@@ -154,6 +160,7 @@ class Plan:
             "device": self.device,
             "devices": self.devices,
             "threads": self.threads,
+            **({"init": self.initial.request()} if self.initial else {}),
         }
 
     def about(self, description: str) -> dict[str, Any]:

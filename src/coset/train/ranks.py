@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,6 +50,29 @@ def environments(devices: int) -> list[dict[str, str]]:
     common["TORCH_CPP_LOG_LEVEL"] = "ERROR"  # notes to developers about unused parameters
     common["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")  # Lightning chooses a number where this is not set
     return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"} for rank in range(devices)]
+
+
+def total(values: Sequence[float], device: str = "cpu") -> list[float]:
+    """The sums of these numbers over processes, in float64."""
+    sums = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(sums)
+    return sums.tolist()
+
+
+def of_first(values: Sequence[float], device: str = "cpu") -> list[float]:
+    """The numbers that the first process has, in all of them: clocks differ, decisions must not."""
+    shared = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return shared.tolist()
+
+
+def gathered(value: Any) -> list[Any]:
+    """What each process has, in all of them; for one process a list of its own."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
 
 
 class GlobalBatchNorm(TorchFunctionMode):

@@ -27,8 +27,9 @@ from coset.errors import InputError
 from coset.recipe import Data, Recipe
 from coset.records import Result
 from coset.train.checkpoint import save_model
+from coset.train.initial import Initial
 from coset.train.ranks import launched
-from coset.train.run import Progress, Run, Trace, mix, write_curve
+from coset.train.run import EVERY, Progress, Run, Trace, mix, write_curve
 from coset.train.state import read_state, write_state
 
 
@@ -47,6 +48,8 @@ class Row:
     logger: str = "csv"
     threads: int = 1
     deadline: float = math.inf
+    every: float = EVERY
+    initial: Initial | None = None  #: a trained model to start from
 
 
 def run_row(task: Any, data: Data, row: Row, report: Callable[[Progress], None] | None = None) -> tuple[Result, str]:
@@ -58,7 +61,10 @@ def run_row(task: Any, data: Data, row: Row, report: Callable[[Progress], None] 
     with _threads(row.threads):
         data = place(copy.deepcopy(data), row.device)
         with seeded(mix(row.seed, 0)):
-            model = place(row.method.build(data), row.device)
+            model = row.method.build(data)
+            if row.initial is not None:
+                model = row.initial.begin(model, data, tell=first)
+            model = place(model, row.device)
         measurable = first and (isinstance(model, nn.Module) or not row.method.stages)
         before = errors(model, task.contracts, data.audit, row.seed) if measurable else {}
         peak = PeakMemory(row.device)
@@ -101,7 +107,8 @@ def train(model: Any, task: Any, data: Data, row: Row, report: Any = None) -> tu
                     device=row.device,
                     devices=row.devices,
                     logger=row.logger,
-                    deadline=row.deadline,
+                    deadline=_until(row, number),
+                    every=row.every,
                     earlier=tuple(whole.curve),
                     report=report,
                 )
@@ -118,6 +125,14 @@ def train(model: Any, task: Any, data: Data, row: Row, report: Any = None) -> tu
     if isinstance(model, nn.Module):
         model.eval()
     return model, whole
+
+
+def _until(row: Row, number: int) -> float:
+    """When training ``number`` must end: of the time left it gets its part of the epochs still to come."""
+    if math.isinf(row.deadline):
+        return row.deadline
+    epochs = [r.epochs if s.loop is not None else 0 for s, r in zip(row.method.stages, row.recipes, strict=True)][number - 1 :]
+    return time.time() + max(row.deadline - time.time(), 0.0) * epochs[0] / sum(epochs)
 
 
 def save_stage(path: Path, model: Any, trace: Trace) -> None:

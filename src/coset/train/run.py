@@ -16,6 +16,7 @@ from coset.errors import InputError, unknown
 from coset.records import write_atomically
 
 LOGGERS = ("csv", "tensorboard")
+EVERY = 600.0  #: seconds of training between checkpoints within an epoch
 
 
 @dataclass
@@ -60,8 +61,9 @@ class Progress:
 class Run:
     """Circumstances of one training: they decide where files go and when it stops, never what is learned.
 
-    Only ``seed`` changes figures. ``folder`` is where ``<name>.resume.safetensors`` is written after every epoch and
-    ``curve.csv`` is kept up to date; without it nothing is written. ``deadline`` is compared with ``time.time()``.
+    Only ``seed`` changes figures, and ``deadline`` (compared with ``time.time()``): the learning rate has come down by then.
+    ``folder`` is where ``<name>.resume.safetensors`` is written after every epoch, and within long ones, and ``curve.csv`` is
+    kept up to date; without it nothing is written.
     """
 
     folder: Path | None = None
@@ -72,6 +74,7 @@ class Run:
     logger: str = "csv"  #: csv or tensorboard (which has the CSV file too)
     resume: bool = True  #: go on from a checkpoint found in ``folder``
     deadline: float = math.inf
+    every: float = EVERY  #: seconds between checkpoints within an epoch; each epoch ends with one in any case
     record: bool = False  #: keep the loss of every step in the trace
     earlier: tuple[dict[str, float], ...] = ()  #: lines of ``curve.csv`` from the stages before
     report: Callable[[Progress], None] | None = None
@@ -118,7 +121,7 @@ def mix(*numbers: int) -> int:
     return state >> 1
 
 
-def seconds(duration: str | float) -> float:
+def seconds(duration: str | float, what: str = "a budget") -> float:
     """``"90"``, ``"90s"``, ``"5m"``, ``"1h30m"`` or a number, in seconds; InputError for anything else or nothing."""
     text = str(duration).strip().lower()
     if isinstance(duration, (int, float)) or re.fullmatch(r"\d+(\.\d+)?", text):
@@ -128,5 +131,5 @@ def seconds(duration: str | float) -> float:
         values = parts.groups() if parts else (None,)
         found = sum(float(value) * unit for value, unit in zip(values, (3600, 60, 1), strict=False) if value)
     if not found > 0 or not math.isfinite(found):
-        raise InputError(f"a budget is a time such as 90s, 5m or 1h30m, got {duration!r}")
+        raise InputError(f"{what} is a time such as 90s, 5m or 1h30m, got {duration!r}")
     return found

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coset.contract import seeded
-from coset.errors import InputError, unknown
+from coset.errors import InputError
 from coset.recipe import Recipe
 from coset.train.average import MovingAverage
 from coset.train.batches import GlobalBatches
-from coset.train.lars import LARS, warm_up
+from coset.train.clock import Clock
+from coset.train.optimizers import make_optimizer, parameter_groups
 from coset.train.run import Run, mix
+from coset.train.schedule import make_schedule
+from coset.train.shares import SAMPLES, Part, length
+from coset.train.snapshot import keep, restore, set_random
 
 SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -30,31 +34,40 @@ class Steps:
     trainer: Any
     current_epoch: int
 
-    def __init__(self, model: nn.Module, objective: Any, recipe: Recipe, run: Run, *, steps: int, order: GlobalBatches | None):
+    def __init__(self, model: nn.Module, objective: Any, recipe: Recipe, run: Run, *, steps: int,
+                 order: GlobalBatches | None, held: GlobalBatches | None = None) -> None:  # fmt: skip
         super().__init__()
         self.model = model
         self.objective = objective
-        self.recipe, self.run, self.steps, self.order = recipe, run, steps, order
+        self.recipe, self.run, self.steps, self.order, self.held = recipe, run, steps, order, held
         self.trace = run.trace
-        self.clock = self.reported = time.perf_counter()
+        self.clock = Clock(run)
+        self.began = self.reported = time.perf_counter()
         self.sums: dict[str, Tensor] = {}  #: of the epoch: terms weighted by samples, and the samples
+        self.loss: list[Tensor] = []  #: of the step, by its micro-batches
         self.best: dict[str, Any] = {"loss": math.inf, "epoch": -1, "weights": {}}
         self.last = math.nan
+        self.done = 0.0  #: of the epoch
         self.average = MovingAverage(model, recipe.ema) if recipe.ema else None
+        self.random: list[Any] | None = None  #: to begin with, where a training goes on within an epoch
+        self.counting = hasattr(objective, "denominators")
 
     # ------------------------------------------------------------------ steps
 
     def training_step(self, batch: Any, index: int) -> Tensor:
-        """The loss of one batch; with several processes weighted by this one's share of it."""
-        terms = self._terms(batch)
-        weight, size = (self.order.weight(index), self.order.size(index)) if self.order is not None else (1.0, 1)
-        self._add(terms, weight * size)
+        """The loss of a batch or, weighted by its shares, of a part of one."""
+        part = batch if isinstance(batch, Part) else Part(batch, self.order.size(index) if self.order is not None else 1, {})
+        self.done = (index + 1) / self.trainer.num_training_batches
+        loss = self._add(self._terms(part), part)
         if self.run.record:
-            self.trace.losses.append(self._mean(terms["loss"].detach() * weight).item())
-        return terms["loss"] * weight if weight != 1 else terms["loss"]
+            self.loss.append(loss.detach())
+        return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
-        """The objective's own move after the optimizer's; progress; the deadline."""
+        """After the optimizer's move: the objective's own, the average's; progress; a checkpoint; the deadline."""
+        last = index + 1 == self.trainer.num_training_batches
+        if (index + 1) % self.recipe.accumulate and not last:
+            return
         step = self.trainer.global_step
         if hasattr(self.objective, "after_step"):
             with torch.no_grad():
@@ -62,22 +75,28 @@ class Steps:
         if self.average is not None:
             self.average.update(step)
         self.trace.steps += 1
+        if self.run.record:
+            self.trace.losses.append(self._mean(torch.stack(self.loss).sum() / self.recipe.accumulate).item())
+            self.loss = []
         now = time.perf_counter()
         if now - self.reported > SECONDS_BETWEEN_REPORTS:
             self._report(now)
-        # several processes must stop at the same step: they decide together, at the end of an epoch
-        if self.trainer.world_size == 1 and self.run.expired():
+        if self.clock.share >= 1:
             self._stop(f"time was up in epoch {self.current_epoch + 1} of {self.recipe.epochs}")
+        elif self.clock.due and not last and self.order is not None:
+            self.order.start = (index + 1) // self.recipe.accumulate
+            self._write()
 
     def validation_step(self, batch: Any, index: int) -> None:
         """The objective on held-out samples; gradients stay possible for models that differentiate (forces)."""
+        samples = self.held.size(index) if self.held is not None else length(batch)
+        part = batch if isinstance(batch, Part) else Part(batch, samples, {})
         with torch.enable_grad():
-            terms = self._terms(batch)
-        size = next((len(v) for v in _tensors(batch) if v.ndim), 1)
-        self._add({f"valid_{name}": value for name, value in terms.items()}, float(size))
+            self._add(self._terms(part), part, "valid_")
 
-    def _terms(self, batch: Any) -> dict[str, Tensor]:
-        found = self.objective(self.model, batch)
+    def _terms(self, part: Part) -> dict[str, Tensor]:
+        told = {"shares": {n: s for n, s in part.shares.items() if n != SAMPLES}} if self.counting and part.shares else {}
+        found = self.objective(self.model, part.batch, **told)
         if not isinstance(found, Mapping) or not isinstance(found.get("loss"), Tensor):
             raise InputError(f"objective {_name(self.objective)}: expected a mapping with a tensor 'loss', got {_shape(found)}")
         terms = {name: value if isinstance(value, Tensor) else torch.tensor(float(value)) for name, value in found.items()}
@@ -85,20 +104,31 @@ class Steps:
             raise InputError(f"objective {_name(self.objective)}: 'loss' is a scalar, got shape {tuple(terms['loss'].shape)}")
         return terms
 
-    def _add(self, terms: Mapping[str, Tensor], weight: float) -> None:
+    def _add(self, terms: Mapping[str, Tensor], part: Part, prefix: str = "") -> Tensor:
+        """Count the terms into the epoch's means; the loss whose average over all parts is that of the whole batch."""
+        common = part.shares.get(SAMPLES, 1.0)
+        shares = {"loss": 1.0, **part.shares} if self.counting else {}  # such an objective has weighed its loss itself
         for name, value in terms.items():
             if value.numel() == 1:
-                sums = self.sums.setdefault(name, torch.zeros(2, dtype=torch.float64, device=value.device))
-                sums += torch.stack([value.detach().double().reshape(()) * weight, sums.new_tensor(weight)])
+                weight = shares.get(name, common) * part.samples
+                new = value.new_tensor(weight, dtype=torch.float64)
+                new = torch.stack([value.detach().double().reshape(()) * weight, new])
+                self.sums[prefix + name] = self.sums[prefix + name].to(new.device) + new if prefix + name in self.sums else new
+        share = shares.get("loss", common)
+        return terms["loss"] * share if share != 1 else terms["loss"]
 
     # ------------------------------------------------------------------ epochs
 
     def on_train_start(self) -> None:
-        """Say where training goes on from."""
-        if done := self.current_epoch:
-            self.run.say(
-                epoch=done, epochs=self.recipe.epochs, step=self.trainer.global_step, note=f"goes on after epoch {done}"
-            )
+        """The clock starts; say where training goes on from, with the random state that it was left in."""
+        self.clock.start(self.trainer.world_size)
+        self.began = time.perf_counter()
+        if self.random is not None:
+            set_random(self.random)
+        done, inside = self.current_epoch, self.order.start if self.order is not None else 0
+        if done or inside:
+            note = f"goes on after step {inside} of epoch {done + 1}" if inside else f"goes on after epoch {done}"
+            self.run.say(epoch=done, epochs=self.recipe.epochs, step=self.trainer.global_step, note=note)
 
     def on_train_epoch_start(self) -> None:
         """Random numbers follow from (seed, epoch, process), so a resumed epoch draws what an unbroken one would."""
@@ -106,11 +136,11 @@ class Steps:
         if self.order is not None:
             self.order.set_epoch(self.current_epoch)
         self.sums = {}
-        self.clock = time.perf_counter()
+        self.began = time.perf_counter()
 
     def on_validation_epoch_start(self) -> None:
         """Validation is not counted as time of the steps, and leaves the random state alone."""
-        self.trace.seconds += time.perf_counter() - self.clock
+        self.trace.seconds += time.perf_counter() - self.began
         self.quiet = seeded(mix(self.run.seed, 3))
         self.quiet.__enter__()
         self._exchange()
@@ -119,11 +149,11 @@ class Steps:
         """Back to training."""
         self._exchange()
         self.quiet.__exit__(None, None, None)
-        self.clock = time.perf_counter()
+        self.began = time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
         """A line of the curve; early stopping; a loss that is no number ends the training."""
-        self.trace.seconds += time.perf_counter() - self.clock
+        self.trace.seconds += time.perf_counter() - self.began
         means = {name: self._mean(sums) for name, sums in self.sums.items()}
         line = {name: (total[0] / total[1]).item() for name, total in means.items()}
         if not math.isfinite(line.get("loss", 0.0)):
@@ -136,11 +166,11 @@ class Steps:
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.trace.curve.append(head | {"seconds": round(self.trace.seconds, 3), "lr": rate} | line)
         self._judge(line)
-        if self.trainer.world_size > 1 and self.trainer.strategy.reduce_boolean_decision(self.run.expired(), all=False):
-            self._stop(f"time was up after epoch {self.current_epoch + 1} of {self.recipe.epochs}")
         for logger in self.trainer.loggers:
             logger.log_metrics(line, step=self.trainer.global_step)
         self._report(time.perf_counter(), finished=1)
+        if self.order is not None:
+            self.order.go_on(self.current_epoch + 1, 0)  # now, for the loop asks how many batches the next epoch has
 
     def _judge(self, line: Mapping[str, float]) -> None:
         """Keep the weights of the best validation loss; stop when it has not improved for ``patience`` epochs."""
@@ -182,25 +212,18 @@ class Steps:
     # ------------------------------------------------------------------ optimizer
 
     def configure_optimizers(self) -> Any:
-        """A group for the model, one for what its ``undecayed()`` names, one for every part of the objective that owns any."""
-        owned = {id(p) for p in self.model.parameters()}
-        spared = set(getattr(self.model, "undecayed", list)())
-        named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [p for name, p in named if name not in spared], "lr": self.recipe.lr},
-            {"params": [p for name, p in named if name in spared], "lr": self.recipe.lr, "weight_decay": 0.0},
-        ]
-        if isinstance(self.objective, nn.Module):
-            groups += [
-                {"params": params, "lr": rate, "weight_decay": 0.0}
-                for rate, params in _owned(self.objective, self.recipe.lr, owned)
-            ]
-        groups = [group for group in groups if group["params"]]
-        if not groups:
-            raise InputError("nothing to train: no parameter of the model asks for a gradient; use Stage(loop=None)")
-        optimizer = make_optimizer(self.recipe, groups)
+        """The recipe's optimizer over all parameters, and its schedule."""
+        optimizer = make_optimizer(self.recipe, parameter_groups(self.model, self.objective, self.recipe.lr))
         schedule = make_schedule(self.recipe, optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """As far as the steps are or, under a budget, the time, whichever is further."""
+        self.clock.tick()
+        step = self.trainer.global_step
+        if self.recipe.edges:  # epochs differ in how many steps they have: this one's are an equal part of the whole
+            step = (self.current_epoch + self.done) * self.steps / self.recipe.epochs
+        scheduler.move(max(step, self.steps * min(1.0, self.clock.share)))
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None):
         """By the norm of the model's gradient; the objective's own parameters neither count nor shrink."""
@@ -213,86 +236,20 @@ class Steps:
 
     # ------------------------------------------------------------------ checkpoints
 
+    def _write(self) -> None:
+        """A checkpoint within the epoch."""
+        now = time.perf_counter()
+        self.trace.seconds += now - self.began
+        self.began = now
+        self.trainer.save_checkpoint(self.run.checkpoint)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Beside weights and optimizer: the curve so far, the best weights, private random generators."""
-        generators = {name: g.get_state() for name, g in self._generators()}
-        trace = {
-            "steps": self.trace.steps,
-            "seconds": self.trace.seconds,
-            "curve": self.trace.curve,
-            "losses": self.trace.losses,
-        }
-        average = self.average.state() if self.average is not None else {}
-        checkpoint["coset"] = {"trace": trace, "best": self.best, "generators": generators, "average": average}
+        """Beside weights and optimizer: see :mod:`coset.train.snapshot`."""
+        checkpoint["coset"] = keep(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore what :meth:`on_save_checkpoint` kept."""
-        kept = checkpoint["coset"]
-        for name, value in kept["trace"].items():
-            setattr(self.trace, name, value)
-        self.best = kept["best"]
-        if self.average is not None:
-            self.average.load(kept.get("average", {}))
-        for name, generator in self._generators():
-            if name in kept["generators"]:
-                generator.set_state(kept["generators"][name])
-
-    def _generators(self) -> Iterator[tuple[str, torch.Generator]]:
-        for root, top in (("model", self.model), ("objective", self.objective)):
-            for path, part in top.named_modules() if isinstance(top, nn.Module) else [("", top)]:
-                for name, value in vars(part).items() if hasattr(part, "__dict__") else ():
-                    if isinstance(value, torch.Generator):
-                        yield f"{root}.{path}.{name}", value
-
-
-def make_optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """adamw, adam, amsgrad (Adam that keeps its largest second moment), sgd (momentum 0.9) or lars.
-
-    InputError with the nearest name otherwise.
-    """
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
-    if recipe.optimizer == "lars":
-        return LARS(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
-    known = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    if recipe.optimizer not in (*known, "amsgrad"):
-        raise unknown("optimizer", recipe.optimizer, [*known, "amsgrad", "sgd", "lars"])
-    # one fused call for all tensors: for small networks a third of a step
-    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-    if recipe.optimizer == "amsgrad":
-        return torch.optim.Adam(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, amsgrad=True, fused=fused)
-    return known[recipe.optimizer](groups, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=fused)
-
-
-def make_schedule(recipe: Recipe, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """one-cycle, cosine (to zero), warm-up (then a cosine to 1/1000) or constant, one value per optimizer step."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    if recipe.schedule == "one-cycle":
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(steps, 1))
-    if recipe.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
-    if recipe.schedule == "warm-up":
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, warm_up(steps))
-    if recipe.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
-    raise unknown("schedule", recipe.schedule, ["one-cycle", "cosine", "warm-up", "constant"])
-
-
-def _owned(objective: nn.Module, rate: float, taken: set[int]) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """Learning rate and parameters of each part; a part with an attribute ``lr`` decides for itself and what is in it."""
-    rate = float(getattr(objective, "lr", None) or rate)
-    mine = [p for p in objective.parameters(recurse=False) if p.requires_grad and id(p) not in taken]
-    taken |= {id(p) for p in mine}
-    if mine:
-        yield rate, mine
-    for child in objective.children():
-        yield from _owned(child, rate, taken)
-
-
-def _tensors(batch: Any) -> Iterator[Tensor]:
-    for value in batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, (tuple, list)) else [batch]:
-        if isinstance(value, Tensor):
-            yield value
+        restore(self, checkpoint["coset"])
 
 
 def _name(objective: Any) -> str:

@@ -26,11 +26,11 @@ from torch.nn import functional as F
 from coset.contract import seeded
 from coset.errors import InputError
 from coset.recipe import Data, Recipe
+from coset.train.optimizers import make_optimizer
 from coset.train.replay import Replay
 from coset.train.rollout import batched, bounds, episodes, expanded
 from coset.train.run import Run, mix, write_curve
 from coset.train.state import read_state, write_state
-from coset.train.steps import make_optimizer
 
 STEPS = 1000  #: of the environment in an epoch, unless the recipe says
 
