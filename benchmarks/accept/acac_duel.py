@@ -36,11 +36,11 @@ TRIED = (
     {"batch": 10, "lr": 0.02, "schedule": "cosine", "loss": "squares"},
     {"batch": 5, "lr": 0.01, "schedule": "cosine", "loss": "lengths"},
 )
-CHOSEN = 0  #: of :data:`TRIED`, by validation
+CHOSEN = 2  #: of :data:`TRIED`, by validation: 44.5, 52.2, 37.0, 55.2 and 48.3 meV/A
 
 
 def measure(
-    *, data: str = BESIDE, python: str = "", minutes: float = 10.0, epochs: int = 200, seed: int = 0, pilots: bool = False
+    *, data: str = BESIDE, python: str = "", minutes: float = 10.0, epochs: int = 170, seed: int = 0, pilots: bool = False
 ) -> dict[str, Any]:
     """Errors of all, and ours over theirs; with ``pilots`` only mace-torch's validation errors after three minutes each."""
     from accelerate import environment
@@ -59,7 +59,8 @@ def measure(
         ])  # fmt: skip
         same = small["steps"] // (450 // best["batch"])
         large, equal = turns(folder, [
-            theirs(python, folder, order | {"hidden": SIZES["large"]}), mine(folder, data, seed, epochs=same, batch=5, lr=0.01),
+            theirs(python, folder, order | {"hidden": SIZES["large"]}),
+            mine(folder, data, seed, epochs=same, batch=5, lr=best["lr"]),
         ])  # fmt: skip
     found: dict[str, Any] = {"mace_torch_small": small, "mace_torch_large": large, "ours": ours, "ours_at_their_steps": equal}
     for kind in ("300K", "600K"):

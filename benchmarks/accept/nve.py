@@ -4,7 +4,8 @@
 
 MACE, and EquiformerV3 with a head of its own for forces, learn acetylacetone at 300 K at the size ``cpu`` of the task, then one
 molecule runs in float64 with velocity Verlet at 0.5 fs, from velocities of 300 K. Drift is the slope of the total energy;
-``change`` its largest distance from where it began. ``OUT/nve`` keeps both models, runs and a picture.
+``change`` its largest distance from where it began. The folder ``--keep`` holds models, runs and pictures; the same command
+goes on with what is there.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from coset.errors import InputError
 from coset.interop.ase import Calculator, atoms_of
 from coset.interop.dynamics import Motion, run
-from coset.interop.potential_file import save_potential
-from coset.interop.potential_metrics import force_error
+from coset.interop.potential_file import load_potential, save_potential
+from coset.interop.potential_metrics import first_structure, force_error
 from coset.models.atoms.equiformer_v3 import EquiformerV3
 from coset.recipe import Data, Request
 from coset.report.acceptance import Bound, main
@@ -48,17 +49,20 @@ def measure(
     }
     found = {}
     for name, (build, changes) in rows.items():
-        torch.manual_seed(seed)
-        model = fit(build(sets), task.objective, sets, task.recipe["cpu"].override(changes), Run(seed=seed))
-        Path(keep).mkdir(parents=True, exist_ok=True)
-        save_potential(model, Path(keep) / f"{name}.safetensors")
+        file = Path(keep) / f"{name}.safetensors"
+        if not file.exists():
+            torch.manual_seed(seed)
+            model = fit(build(sets), task.objective, sets, task.recipe["cpu"].override(changes), Run(seed=seed))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_potential(model, file)
+        model = load_potential(file)
         found[name] = figures(model, sets, round(2000 * picoseconds), Path(keep) / name, seed)
     return found
 
 
 def figures(model: Any, sets: Data, steps: int, folder: Path, seed: int) -> Mapping[str, float]:
     """One run, and how well the model predicts."""
-    atoms = atoms_of({k: v.double() if v.is_floating_point() else v for k, v in sets.test["300K"].frames[0].items()})
+    atoms = atoms_of(first_structure(sets))
     atoms.calc = Calculator(model)
     motion: Motion = run(atoms, steps, temperature=300.0, timestep=0.5, every=20, keep=2000, folder=folder, seed=seed)
     motion.draw(folder / "motion.png")

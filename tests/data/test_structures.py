@@ -319,6 +319,12 @@ def test_molecules_alone_have_no_cell():
     assert batch["batch"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_sizes_are_edges_of_every_structure():
+    data = Structures([clusters(1, atoms, seed=atoms)[0] for atoms in (2, 5, 9)], 4.0)
+    assert data.sizes().tolist() == [data[i]["edge_index"].shape[1] for i in range(3)]
+    assert data.sizes()[0] == 2
+
+
 # ---------------------------------------------------------------------- public files
 
 

@@ -185,3 +185,14 @@ def test_the_search_is_in_double_precision_and_gives_indices_where_positions_are
     single = neighbor_list(pos.requires_grad_(), 3.0, cell=SKEWED.float(), periodic=True)
     double = neighbor_list(pos.double(), 3.0, cell=SKEWED.float().double(), periodic=True)
     assert as_set(*single) == as_set(*double)
+
+
+def test_a_cell_much_thinner_than_the_cutoff_is_refused_along_axes_that_repeat(generator):
+    """Thinner by any factor that occurs in nature is right; by a thousand it is another unit, and no search would end."""
+    thin = torch.diag(torch.tensor([3.0, 3.0, 0.004], dtype=F64))
+    with pytest.raises(InputError, match="wide along axis 2"):
+        neighbor_list(torch.zeros(1, 3, dtype=F64), 3.0, cell=thin, periodic=True)
+    edge_index, _ = neighbor_list(torch.zeros(1, 3, dtype=F64), 3.5, cell=thin, periodic=(True, True, False))
+    assert edge_index.shape == (2, 4)
+    narrow = torch.diag(torch.tensor([0.3, 9.0, 9.0], dtype=F64))
+    assert neighbor_list(torch.zeros(1, 3, dtype=F64), 3.1, cell=narrow, periodic=True)[0].shape == (2, 20)

@@ -1,31 +1,39 @@
 """Public sets of structures by name: where their files are, and how they are split.
 
 ``--data acac=FOLDER`` names a folder that holds the files under their public names, plain or gzipped (``train_300K.xyz``,
-``train_300K.extxyz.gz``). Acetylacetone and 3BPA: Batatia et al., arXiv 2205.06643 (BOTNet-datasets); ethanol: Christensen and
-von Lilienfeld, arXiv 2007.09593; silicon and germanium: Zuo et al., J. Phys. Chem. A 124 (2020) (mlearn).
+``train_300K.extxyz.gz``). Without it the folder is that of ``coset data fetch acac`` (:mod:`coset.data.public_cache`).
+Acetylacetone and 3BPA: Batatia et al., arXiv 2205.06643 (BOTNet-datasets); ethanol: Christensen and von Lilienfeld, arXiv
+2007.09593; silicon and germanium: Zuo et al., J. Phys. Chem. A 124 (2020) (mlearn).
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+from coset.data.public_cache import cached
 from coset.data.structures import read_structures
 from coset.errors import InputError
 from coset.recipe import Request
 
+EXAMPLES = {"mlearn": "mlearn:Si"}  #: a set of a family
 ENDINGS = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz")
 
 
 def folder_of(request: Request, name: str, where: str) -> Path:
-    """The folder of the set ``name`` that the user gives; ``where`` says where it is published."""
+    """The folder of the set ``name`` that the user gives, or that was fetched; ``where`` says where it is published."""
     files = dict(request.files)
     if set(files) - {name}:
         raise InputError(f"{name}: the data file is called {name}, as in --data {name}=FOLDER; got {sorted(files)}")
     if name not in files:
-        raise InputError(
-            f"{name}: name the folder of the public files with --data {name}=FOLDER; they are published at {where}"
-        )
+        if (found := cached(name)) is None:
+            raise InputError(
+                f"{name}: fetch the public files once with coset data fetch {EXAMPLES.get(name, name)}, or name their folder "
+                f"with --data {name}=FOLDER; they are published at {where}"
+            )
+        print(f"{name}: files of {found} (coset data fetch)", file=sys.stderr, flush=True)
+        return found
     folder = Path(files[name])
     if not folder.is_dir():
         raise InputError(f"{name}: {folder} is no folder; expected the one that holds the public files")

@@ -7,7 +7,8 @@
 
 Energies of isolated atoms (references) come from one-atom frames where every element has one, else from least squares over
 compositions. Warnings name the evidence: net forces, energies or forces of a size that another unit would explain, doubles,
-elements that training data lack.
+elements that training data lack. A :class:`coset.data.store.Store` is read once for all of it, and neighbors are counted on a
+seeded sample.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coset.data.store import Store, Streamed
+from coset.data.store_statistics import Census, census, energy_spread
 from coset.data.structures import Frame, Structures
 from coset.errors import InputError, require
 
@@ -53,6 +56,8 @@ def names(numbers: Any) -> str:
 
 def elements_of(frames: Sequence[Frame]) -> list[int]:
     """Atomic numbers that occur, in order."""
+    if isinstance(frames, Store):
+        return census(frames).elements
     return sorted({int(z) for frame in frames for z in frame["z"]})
 
 
@@ -63,19 +68,25 @@ def reference_energies(frames: Sequence[Frame], isolated: Sequence[Frame] = ()) 
     ``isolated`` lacks an element, or frames have no energy.
     """
     elements = elements_of(frames)
-    among = [f for f in frames if not any(f.get("periodic", ()))]
+    large = census(frames) if isinstance(frames, Store) else None
+    among = [f for f in frames if not any(f.get("periodic", ()))] if large is None else []
     alone = {int(f["z"][0]): float(f["energy"]) for f in (*among, *isolated) if len(f["z"]) == 1 and "energy" in f}
+    if large is not None:
+        alone = large.alone | alone
     if set(elements) <= alone.keys():
         return References(tuple((z, alone[z]) for z in elements), "isolated atoms")
     if missing := [z for z in elements if z not in alone] if isolated else []:
         raise InputError(f"the isolated atoms lack {names(missing)}; they hold {names(sorted(alone))}")
+    plural = "s" if len(frames) > 1 else ""
+    reason = f"least squares over {len(frames)} configuration{plural}"
+    if large is not None:
+        return References(tuple(zip(elements, large.fitted(), strict=True)), reason)
     if bare := [place for place, f in enumerate(frames) if "energy" not in f]:
         raise InputError(f"reference energies: configuration {bare[0]} has no energy; it holds {sorted(frames[bare[0]])}")
     counts = torch.stack([torch.stack([(f["z"] == z).sum() for z in elements]) for f in frames]).double()
     totals = torch.tensor([float(f["energy"]) for f in frames], dtype=torch.float64)
     found = torch.linalg.lstsq(counts, totals.unsqueeze(1), driver="gelsd").solution.flatten().tolist()
-    plural = "s" if len(frames) > 1 else ""
-    return References(tuple(zip(elements, found, strict=True)), f"least squares over {len(frames)} configuration{plural}")
+    return References(tuple(zip(elements, found, strict=True)), reason)
 
 
 @dataclass(frozen=True)
@@ -87,10 +98,12 @@ class Statistics:
     scale: float  #: root mean square of force components, eV/angstrom (of energies per atom, where there are no forces)
     shift: float  #: mean energy per atom above the references, eV
     neighbors: float  #: mean number of edges into an atom
+    counted: int = 0  #: configurations whose neighbors were counted; 0 for all of them
 
     def __str__(self) -> str:
+        counted = f" (of {self.counted} configurations, seed 0)" if self.counted else ""
         return (
-            f"elements {names(self.elements)}; {self.neighbors:.1f} neighbors; forces of {self.scale:.3f} eV/A; "
+            f"elements {names(self.elements)}; {self.neighbors:.1f} neighbors{counted}; forces of {self.scale:.3f} eV/A; "
             f"{self.shift:.4f} eV per atom above references: {self.references}"
         )
 
@@ -99,6 +112,8 @@ def statistics(data: Structures, isolated: Sequence[Frame] = ()) -> Statistics:
     """The statistics of a training set. InputError where a label is missing."""
     frames = data.frames
     references = reference_energies(frames, isolated)
+    if isinstance(data, Streamed):
+        return _large(data, census(data.frames), references)
     rest = torch.tensor([float(f["energy"]) - references.of(f["z"]) for f in frames], dtype=torch.float64)
     sizes = torch.tensor([len(f["z"]) for f in frames], dtype=torch.float64)
     forces = [f["forces"] for f in frames if "forces" in f]
@@ -110,30 +125,50 @@ def statistics(data: Structures, isolated: Sequence[Frame] = ()) -> Statistics:
     )
 
 
+def _large(data: Streamed, seen: Census, references: References) -> Statistics:
+    """The same numbers of a large set; neighbors are those of a sample."""
+    table = torch.zeros(len(seen.composition), dtype=torch.float64)
+    for z, energy in references.energies:
+        table[z] = energy
+    shift = (seen.energy - float(seen.composition.double() @ table)) / seen.atoms
+    scale = seen.force or energy_spread(data.frames, table)
+    neighbors, counted = data.neighbors()
+    counted = counted if counted < len(data) else 0
+    return Statistics(tuple(seen.elements), references, max(scale, 1e-6), shift, max(neighbors, 1.0), counted)
+
+
 def warnings_of(frames: Sequence[Frame], known: Sequence[int] = ()) -> list[str]:
     """What looks wrong, one sentence each; ``known`` are the elements of the training set, where these are others."""
     found = []
     if strange := sorted(set(elements_of(frames)) - set(known)) if known else []:
         found.append(f"{names(strange)} never occur in the training data: these configurations cannot be predicted")
-    forces = [f["forces"] for f in frames if "forces" in f]
-    if forces:
-        size = float(torch.cat(forces).square().mean().sqrt())
-        net = max(float(f.sum(0).norm()) / len(f) ** 0.5 for f in forces)
-        if size > 0 and net > NET_FORCE * size:
-            found.append(
-                f"forces do not add up to zero: {net:.2g} per root of atoms at worst, against {size:.2g} eV/A: "
-                "noise, or an external field"
-            )
-        if size > UNUSUAL:
-            found.append(
-                f"forces of {size:.0f} (root mean square) are large for eV/A; kcal/mol/A are 23 times, and need a factor 0.0434"
-            )
-        if size and size < 1e-4:
-            found.append(f"forces of {size:.1e} (root mean square) are nearly zero: wrong unit, or relaxed structures only")
-    keys = Counter(tuple(_rounded(f[name]) for name in ("z", "pos", "cell") if name in f) for f in frames)
-    if twice := sum(count - 1 for count in keys.values()):
+    size, net, twice = _evidence(frames)
+    if size > 0 and net > NET_FORCE * size:
+        found.append(
+            f"forces do not add up to zero: {net:.2g} per root of atoms at worst, against {size:.2g} eV/A: "
+            "noise, or an external field"
+        )
+    if size > UNUSUAL:
+        found.append(
+            f"forces of {size:.0f} (root mean square) are large for eV/A; kcal/mol/A are 23 times, and need a factor 0.0434"
+        )
+    if 0 < size < 1e-4:
+        found.append(f"forces of {size:.1e} (root mean square) are nearly zero: wrong unit, or relaxed structures only")
+    if twice:
         found.append(f"{twice} of {len(frames)} configurations are doubles of others")
     return found
+
+
+def _evidence(frames: Sequence[Frame]) -> tuple[float, float, int]:
+    """Root mean square force, the largest net force per root of atoms, and how many configurations are doubles."""
+    if isinstance(frames, Store):
+        seen = census(frames)
+        return seen.force, seen.net, seen.doubles
+    forces = [f["forces"] for f in frames if "forces" in f]
+    size = float(torch.cat(forces).square().mean().sqrt()) if forces else 0.0
+    net = max((float(f.sum(0).norm()) / len(f) ** 0.5 for f in forces), default=0.0)
+    keys = Counter(tuple(_rounded(f[name]) for name in ("z", "pos", "cell") if name in f) for f in frames)
+    return size, net, sum(count - 1 for count in keys.values())
 
 
 def _rounded(x: Tensor) -> tuple[float, ...]:
@@ -142,11 +177,41 @@ def _rounded(x: Tensor) -> tuple[float, ...]:
 
 def describe(frames: Sequence[Frame]) -> str:
     """One line: how many structures, atoms, elements, labels, periodic ones."""
-    sizes = [len(f["z"]) for f in frames]
-    labels = [name for name in ("energy", "forces", "stress", "dipole", "polarizability") if name in frames[0]]
-    periodic = sum(any(f.get("periodic", ())) for f in frames)
+    sizes = frames.counts.tolist() if isinstance(frames, Store) else [len(f["z"]) for f in frames]
+    periodic, labels = _labels(frames)
     span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
     return (
         f"{len(frames)} configurations of {span} atoms ({names(elements_of(frames))}), {periodic} periodic, "
         f"with {', '.join(labels) or 'no labels'}"
     )
+
+
+def _labels(frames: Sequence[Frame]) -> tuple[int, list[str]]:
+    """How many configurations are periodic, and labels by name, with a number where some lack it."""
+    if isinstance(frames, Store):
+        seen = census(frames)
+        counts = {name: count for name, count in seen.labels.items() if count}
+        return seen.periodic, [
+            name if count == len(frames) else f"{name} ({count} of {len(frames)})" for name, count in counts.items()
+        ]
+    labels = [name for name in ("energy", "forces", "stress", "dipole", "polarizability") if name in frames[0]]
+    return sum(any(f.get("periodic", ())) for f in frames), labels
+
+
+def summary(frames: Sequence[Frame]) -> dict[str, Any]:
+    """The same and more as plain values: counts, labels, mean energy per atom (eV), root mean square force (eV/angstrom)."""
+    sizes = frames.counts if isinstance(frames, Store) else torch.tensor([len(f["z"]) for f in frames])
+    size, net, twice = _evidence(frames)
+    periodic, labels = _labels(frames)
+    if isinstance(frames, Store):
+        seen = census(frames)
+        alone, total, atoms = seen.alone, seen.energy, seen.energy_atoms
+    else:
+        known = [f for f in frames if "energy" in f]
+        alone = {int(f["z"][0]): float(f["energy"]) for f in known if len(f["z"]) == 1 and not any(f.get("periodic", ()))}
+        total, atoms = sum(float(f["energy"]) for f in known), sum(len(f["z"]) for f in known)
+    found: dict[str, Any] = {
+        "configurations": len(frames), "atoms": int(sizes.sum()), "smallest": int(sizes.min()), "largest": int(sizes.max()),
+        "elements": elements_of(frames), "isolated": sorted(alone), "periodic": periodic, "labels": labels, "doubles": twice,
+    }  # fmt: skip
+    return found | ({"energy_per_atom": total / atoms} if atoms else {}) | ({"forces": size, "net_force": net} if size else {})

@@ -149,6 +149,14 @@ class Structures(Dataset):
                 raise InputError(f"configuration {place}: {error}") from None
         return self.kept[place]
 
+    def counts(self) -> Tensor:
+        """Atoms of every structure, ``(len,)``."""
+        return torch.tensor([len(frame["z"]) for frame in self.frames])
+
+    def sizes(self) -> Tensor:
+        """Edges of every structure, ``(len,)``: what a batch costs. All neighbors are searched, and kept."""
+        return torch.tensor([self[place]["edge_index"].shape[1] for place in range(len(self))])
+
     def collate(self, samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """A batch: atoms one after the other, ``edge_index`` and ``batch`` shifted, one row per structure of the rest."""
         return join(samples)

@@ -108,7 +108,8 @@ def _size(gaps: Tensor, root: bool = False) -> float:
 
 def force_gap(model: Any, data: Data, *, step: float = 1e-4, directions: int = 6) -> float:
     """``|F + dE/dx|`` over ``|F|`` along random directions by central differences, float64: 0 if forces are conservative."""
-    sample, wide = data.audit, at_dtype(model, torch.float64).eval()
+    wide: Any = at_dtype(model, torch.float64)
+    sample, wide = data.audit, wide.eval()
     generator = torch.Generator().manual_seed(0)
     gaps, sizes = [], []
     for _ in range(directions):
@@ -126,7 +127,7 @@ def cutoff_jump(model: Any, data: Data) -> float:
 
     0 up to the rounding of differences for an energy that is twice differentiable; of the pairs of elements in the first frame.
     """
-    checks, _ = continuity(surface(Calculator(model)), [_first(data)], model.r_max)
+    checks, _ = continuity(surface(Calculator(model)), [first_structure(data)], model.r_max)
     found = {check.name: check for check in checks}
     jump = found.get("cutoff: curvature")
     return float("nan") if jump is None else jump.error
@@ -138,7 +139,7 @@ def drift(model: Any, data: Data, *, steps: int = 0) -> float:
     ``steps`` of 0.5 fs (by the size of the request: :data:`RUN`) from the first test structure at 300 K. NaN where the atoms
     fly apart, as direct forces can make them.
     """
-    atoms = atoms_of(_first(data))
+    atoms = atoms_of(first_structure(data))
     atoms.calc = Calculator(model)
     try:
         motion = run(atoms, steps or RUN[data.info["scale"]], temperature=TEMPERATURE, timestep=0.5, every=4)
@@ -147,8 +148,8 @@ def drift(model: Any, data: Data, *, steps: int = 0) -> float:
     return abs(motion.drift)
 
 
-def _first(data: Data) -> Any:
-    """The first structure of the first test set, in float64."""
+def first_structure(data: Data) -> Any:
+    """The first structure of the first test set, floating values in float64."""
     frame = next(iter(data.test.values())).frames[0]
     return {name: v.double() if isinstance(v, Tensor) and v.is_floating_point() else v for name, v in frame.items()}
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from coset.errors import InputError, require
 
+IMAGES = 50  #: cells within the cutoff at most, along one axis and in one direction
 TOUCHING = 1e-3  #: atoms nearer than this, in units of length, are taken for a mistake in the data
 
 
@@ -39,6 +40,7 @@ def neighbor_list(
         raise InputError(f"neighbor_list: the cutoff is positive and finite, got {r_max}")
     axes = (periodic,) * 3 if isinstance(periodic, bool) else tuple(map(bool, periodic))
     box = _box(cell, any(axes))
+    _check_width(box, axes, r_max)
     points = pos.detach().to("cpu", torch.float64)
     i, j, shift, length = _search(r_max).compute(points.numpy(), box.numpy(), list(axes), "ijSd")
     if len(length) and length.min() < TOUCHING:
@@ -69,6 +71,18 @@ def _box(cell: Tensor | None, needed: bool) -> Tensor:
     if not bool(box.isfinite().all()) or volume < 1e-6 * max(float(box.norm(dim=1).prod()), 1e-300):
         raise InputError(f"neighbor_list: the cell has volume {volume:.1e}; its rows are three independent lattice vectors")
     return box
+
+
+def _check_width(box: Tensor, axes: tuple[bool, ...], r_max: float) -> None:
+    """Images beyond number would be searched in a cell that is thinner than any crystal's."""
+    area = torch.stack([torch.linalg.cross(box[(k + 1) % 3], box[(k + 2) % 3]).norm() for k in range(3)])
+    width = torch.linalg.det(box).abs() / area
+    thin = [k for k in range(3) if axes[k] and float(width[k]) < r_max / IMAGES]
+    if thin:
+        raise InputError(
+            f"neighbor_list: the cell is {float(width[thin[0]]):.1e} wide along axis {thin[0]} and the cutoff is {r_max:g}; "
+            "check cell and units (expected angstrom)"
+        )
 
 
 def edge_vectors(

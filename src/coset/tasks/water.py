@@ -6,7 +6,8 @@
 
 Contracts: E(3) and permutations of atoms, exact. FILE has arrays ``coord``, ``box``, ``energy``, ``force``, ``type`` and
 ``type_map``, the last fifth validating and testing by turns; for moments ``dipole_training_coord`` and so on
-(:mod:`coset.data.array_frames`); a DeePMD folder serves as well. Polarizabilities are symmetrized. Data: the examples of
+(:mod:`coset.data.array_frames`); a DeePMD folder, or a folder of them, serves as well, and without --data what
+``coset data fetch water`` brought. Polarizabilities are symmetrized. Data: the examples of
 DeePMD-kit (water, water_tensor).
 """
 
@@ -22,8 +23,10 @@ import torch
 from coset.contract import Contract
 from coset.data.array_frames import read_npz
 from coset.data.atomic_statistics import elements_of
+from coset.data.public_cache import cached
 from coset.data.stillinger import clusters
-from coset.data.structures import Structures, join, read_structures
+from coset.data.structure_streams import stream_structures
+from coset.data.structures import Structures, join
 from coset.errors import InputError
 from coset.groups.euclidean import E
 from coset.groups.permutation import S
@@ -46,7 +49,7 @@ def water(request: Request) -> Data:
     """Energies and forces; see the module."""
     if request.size == "smoke" and not request.files:
         return potential.stand_in(request, {"test": 1})
-    frames = read_structures(_file(request, "water"))
+    frames = list(stream_structures(_file(request, "water")))
     rest, last = frames[: -(len(frames) // 5)], frames[-(len(frames) // 5) :]
     return potential.assemble(request, rest, last[::2], {"test": last[1::2]})
 
@@ -103,6 +106,9 @@ def moment_error(model: Any, data: Data, *, which: str, relative: bool = False) 
 
 def _file(request: Request, name: str) -> Path:
     files = dict(request.files)
+    if not files and (found := cached(name)) is not None:
+        potential.say(f"{name}: files of {found} (coset data fetch)")
+        return found
     if set(files) != {name}:
         raise InputError(f"water: give --data {name}=FILE (npz, or a DeePMD folder); got {sorted(files) or 'no file'}")
     return Path(files[name])
