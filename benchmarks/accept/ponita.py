@@ -1,8 +1,10 @@
-"""Charged particles: PONITA with twelve orientations against PNITA (speeds, no directions) and EGNN, 1000 systems (sheet, b).
+"""PONITA: forces of torsions against positions alone; charged particles against PNITA and EGNN (sheet, b: one or the other).
 
-Rows of ``coset compare nbody`` at size cpu, with 1000 training systems instead of 500 and fewer epochs. Beside the errors:
-what the trained network does under motions of the icosahedron (exact) and under random ones (approximate), and what a mean over
-five random rotations at test time brings.
+The sheet asks for a test error on five charges at most 0.75 of PNITA's (speeds, no directions) and 1.1 of EGNN's, or for forces
+of a torsion potential at most 0.6 of PNITA's. Torsions: the formula of :mod:`coset.data.torsions`, potentials with twelve
+orientations and with none, equal sizes and epochs, each with the best of three rates on validation. Charges: rows of ``coset
+compare nbody`` at size cpu, with 1000 training systems instead of 500 and fewer epochs; beside the errors what the trained
+network does under motions of the icosahedron (exact) and under random ones, and what a mean over five random rotations brings.
 """
 
 from collections.abc import Mapping
@@ -13,10 +15,15 @@ import torch
 
 from coset.contract import Contract
 from coset.data.nbody import sample
+from coset.data.structures import Structures
+from coset.data.torsions import ELEMENTS, torsions
 from coset.groups.finite import Icosahedral
 from coset.groups.matrix import SO
+from coset.interop.potential_metrics import force_error
+from coset.models.atoms.ponita import PONITA
 from coset.nn.particles import INPUTS, OUTPUTS
-from coset.recipe import Data
+from coset.objectives.energy_forces import EnergyForces
+from coset.recipe import Data, Recipe
 from coset.report.acceptance import Bound, main
 from coset.symmetrizers.average import GroupAverage
 from coset.tasks.nbody import mse, task
@@ -27,9 +34,15 @@ from coset.train.run import Run
 ROWS = ("EGNN", "PNITA", "PONITA")
 TURNS = Contract(SO(3), INPUTS, OUTPUTS, "approximate")
 
+CUTOFF = 5.0  #: angstrom
+RATES, POTENTIAL = (5e-3, 1e-2, 2e-2), {"hidden": 16, "layers": 3, "kernels": 16}
+LOSS = EnergyForces(10.0, 100.0, shape="l2")
+
+PNITA, EGNN, TURNING = 0.75, 1.1, 0.6  #: asked; first honest runs .008 and 2.75, published for rMD17 .36
+ASKED = f"ponita sheet (b), not tried: charges <= {PNITA} PNITA and <= {EGNN} EGNN, or torsions <= {TURNING} PNITA"
 BOUNDS = (
-    Bound("ratio.PNITA", "<=", 0.75, "ponita sheet (b), threshold not tried; first honest run 0.008"),
-    Bound("ratio.EGNN", "<=", 1.1, "ponita sheet (b), threshold not tried; first honest run 2.75: it fails"),
+    Bound("either_test", "==", True, ASKED),
+    Bound("ratio.PNITA", "<=", PNITA, "ponita sheet (b), the half of the first test that orientations are judged by"),
     Bound("grid.icosahedron", "<=", 1e-10, "ponita sheet, Contract: rel. error < 1e-10 float64"),
 )
 
@@ -69,8 +82,37 @@ def grid(model: Any, data: Data) -> dict[str, float]:
     return figures | {"mse_averaged": mse(GroupAverage(model, TURNS, elements=five, batch="B"), data)}
 
 
-def measure(*, seeds: int = 1, train: int = 1000, epochs: int = 100) -> Mapping[str, Any]:
-    """Test errors of the three rows, means over seeds, and PONITA's over those of the others."""
+def potential(orientations: int, sets: Data, lr: float, epochs: int, seed: int) -> tuple[float, float, float]:
+    """One potential: force errors on validation and test (mean absolute, meV/A), and the seconds it took."""
+    torch.manual_seed(seed)
+    energies = torch.stack([sets.train[i]["energy"] for i in range(len(sets.train))])
+    forces = torch.cat([sets.train[i]["forces"] for i in range(len(sets.train))])
+    size = {"scale": float(forces.square().mean().sqrt()), "shift": float(energies.mean()) / len(ELEMENTS)}
+    model: Any = PONITA((6, 8), CUTOFF, orientations=orientations, **size, **POTENTIAL)
+    recipe, run = Recipe(epochs=epochs, batch=10, lr=lr, weight_decay=1e-4, clip=10.0, ema=0.99), Run(seed=seed)
+    model = fit(model, LOSS, sets, recipe, run)
+    errors = [force_error(model, replace(sets, test={"": part}), on="") for part in (sets.valid, sets.test)]
+    return errors[0], errors[1], round(run.trace.total, 1)
+
+
+def turning(*, train: int, epochs: int, seed: int = 0) -> dict[str, Any]:
+    """Force errors with and without orientations, for every rate; the ratio of those chosen on validation."""
+    counts = {"train": train, "valid": 50, "test": 300}
+    parts = [Structures(torsions(n, seed=100 * seed + 10 * i), CUTOFF) for i, n in enumerate(counts.values())]
+    sets = Data(parts[0], parts[2], valid=parts[1])
+    figures: dict[str, Any] = {}
+    for name, orientations in (("PNITA", 0), ("PONITA", 12)):
+        found = {f"{lr:g}": potential(orientations, sets, lr, epochs, seed) for lr in RATES}
+        best = min(found, key=lambda lr: found[lr][0])
+        figures[name] = {"rate": best, "force_mae_mev_a": found[best][1], "valid, test, seconds": found}
+    return figures | {"ratio": figures["PONITA"]["force_mae_mev_a"] / figures["PNITA"]["force_mae_mev_a"]}
+
+
+def measure(
+    *, seeds: int = 1, train: int = 1000, epochs: int = 100, molecules: int = 200, rounds: int = 40
+) -> Mapping[str, Any]:
+    """Test errors of the three rows, means over seeds, PONITA's over those of the others; and of torsions."""
+    torch.set_num_threads(1)
     figures: dict[str, Any] = {name: {"mse": [], "seconds": []} for name in ROWS}
     for seed in range(seeds):
         data = systems(train, seed)
@@ -81,7 +123,11 @@ def measure(*, seeds: int = 1, train: int = 1000, epochs: int = 100) -> Mapping[
             figures[name]["parameters"] = sum(p.numel() for p in model.parameters())
         figures["grid"] = grid(model, data)
     mean = {name: sum(figures[name]["mse"]) / seeds for name in ROWS}
-    return figures | {"ratio": {name: mean["PONITA"] / mean[name] for name in ("PNITA", "EGNN")}}
+    figures["ratio"] = {name: mean["PONITA"] / mean[name] for name in ("PNITA", "EGNN")}
+    figures["torsions"] = turning(train=molecules, epochs=rounds)
+    figures["charges_hold"] = figures["ratio"]["PNITA"] <= PNITA and figures["ratio"]["EGNN"] <= EGNN
+    figures["torsions_hold"] = figures["torsions"]["ratio"] <= TURNING
+    return figures | {"either_test": figures["charges_hold"] or figures["torsions_hold"]}
 
 
 if __name__ == "__main__":

@@ -70,6 +70,28 @@ class AtomModel(nn.Module):
             vectors = vectors.detach().requires_grad_()
         return AtomGraph(species, vectors, Edges(edge_index, len(pos)), batch, count)
 
+    def example(self, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Two small crystals for a check without data, float64: one whose cell is narrower than the cutoff, so that its atoms
+        are neighbors of their own images, and a wider one. What :meth:`forward` takes, in one batch."""
+        parts = [self._crystal(count, width, generator) for count, width in ((2, 0.75), (3, 1.3))]
+        start = len(parts[0]["pos"])
+        parts[1]["edge_index"] = parts[1]["edge_index"] + start
+        joined = {name: torch.cat([part[name] for part in parts], int(name == "edge_index")) for name in parts[0]}
+        return joined | {"batch": torch.tensor([0] * start + [1] * len(parts[1]["pos"]))}
+
+    def _crystal(self, count: int, width: float, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Atoms about the diagonal of a skewed cell ``width`` cutoffs wide, with all neighbors within the cutoff."""
+        noise = torch.randn(3 + count, 3, generator=generator, dtype=torch.float64)
+        cell = width * self.r_max * (torch.eye(3, dtype=torch.float64) + 0.1 * noise[:3])
+        pos = (torch.arange(count, dtype=torch.float64).view(-1, 1) / count + 0.1 * noise[3 : 3 + count]) @ cell
+        steps = torch.cartesian_prod(*[torch.arange(-3, 4)] * 3)
+        vectors = pos[None, :] - pos[:, None] + (steps.double() @ cell).view(-1, 1, 1, 3)
+        length = vectors.norm(dim=-1)
+        image, source, target = torch.nonzero((length < self.r_max) & (length > 0), as_tuple=True)
+        z = torch.tensor(self.elements)[torch.randint(len(self.elements), (count,), generator=generator)]
+        edges = torch.stack([source, target])
+        return {"pos": pos, "z": z, "edge_index": edges, "shift": steps[image], "cell": cell.unsqueeze(0)}
+
     def read(self, pos: Tensor, z: Tensor, cell: Tensor | None, batch: Tensor | None) -> tuple[Tensor, Tensor, int]:
         """Species ``(N,)`` from 0 on, ``batch`` and the number of structures; InputError for what does not fit."""
         name = type(self).__name__
@@ -97,7 +119,7 @@ def graph_inputs(elements: Sequence[int]) -> Mapping[str, Any]:
         "pos": "N x position",
         "z": Field(("N",), Labels(tuple(elements))),
         "edge_index": "2 x E -> N",
-        "shift": Field(("E", "3"), Labels((0,))),
+        "shift": Field(("E", "3"), Labels((-1, 0, 1))),
         "cell": "B x 3 x vector",
         "batch": "N -> B",
     }

@@ -36,10 +36,11 @@ def test_its_promises_hold_on_random_input():
     "given",
     [
         {"radial": "network", "layers": 1},
+        {"connect": ["message", "residual"], "readout": 0, "envelope": 5},
         pytest.param({"radial": "spline", "layers": 3}, marks=pytest.mark.slow),
         pytest.param({"hidden": "2x0e+2x1o+2x2e", "lmax": 3, "correlation": 3}, marks=pytest.mark.slow),
     ],
-    ids=["network", "spline", "three of everything"],
+    ids=["network", "by species before", "spline", "three of everything"],
 )
 def test_its_promises_hold_on_crystals(given, structures):
     assert max(check(made(**given), structures).errors.values()) < 1e-11
@@ -88,8 +89,10 @@ def energies_of_angles(model):
         return model(**batch)["interaction"]
 
 
-def test_one_layer_sees_angles_by_its_powers_only():
-    blind, sees = (energies_of_angles(made(layers=1, correlation=power, neighbors=1.0)) for power in (1, 2))
+@pytest.mark.parametrize("product", ["coupled", "gaunt"])
+def test_one_layer_sees_angles_by_its_powers_only(product):
+    given = {"layers": 1, "neighbors": 1.0, "product": product}
+    blind, sees = (energies_of_angles(made(correlation=power, **given)) for power in (1, 2))
     assert blind.std() < 1e-12
     assert sees.std() > 1e-5
 
@@ -126,9 +129,28 @@ def test_neighbors_scale_what_is_heard(structures):
 @pytest.mark.parametrize(
     ("given", "says"),
     [({"layers": 0}, "at least one layer"), ({"lmax": -1}, "lmax >= 0"), ({"radial": "knot"}, "did you mean 'knots'"),
-     ({"neighbors": 0.0}, "mean number"), ({"hidden": "many"}, "many")],
-    ids=["layers", "lmax", "radial", "neighbors", "hidden"],
+     ({"neighbors": 0.0}, "mean number"), ({"hidden": "many"}, "many"), ({"product": "gaunts"}, "did you mean 'gaunt'"),
+     ({"product": "gaunt", "hidden": "2x0e+2x1e"}, "mixed parity")],
+    ids=["layers", "lmax", "radial", "neighbors", "hidden", "product", "pseudovectors"],
 )  # fmt: skip
 def test_settings_are_checked(given, says):
     with pytest.raises(InputError, match=says):
         made(**given)
+
+
+def test_a_connection_is_known_and_given_once_or_for_every_layer():
+    with pytest.raises(InputError, match="unknown connection 'skip'"):
+        made(connect="skip")
+    with pytest.raises(InputError, match="one for each of 2 layers"):
+        made(connect=["message"])
+
+
+def test_a_map_of_every_species_stands_before_the_product_or_beside_it(structures):
+    beside, before = (made(connect=kind).layers for kind in ("residual", "message"))
+    with torch.no_grad():
+        for layers in (beside, before):
+            for part in layers.residuals:
+                part.weight.zero_()
+    outs = [list(layers(made().graph(**structures))) for layers in (beside, before)]
+    assert float(outs[0][0].detach().norm()) > 1e-3  # the product remains
+    assert float(outs[1][0].detach().norm()) == 0  # nothing reaches it

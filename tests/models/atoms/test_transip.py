@@ -145,6 +145,22 @@ def test_saved_and_loaded(tmp_path):
         assert torch.equal(load_model(tmp_path)(**molecules())["forces"], model(**molecules())["forces"])
 
 
+def test_stress_of_a_molecule_is_the_derivative_by_strain():
+    model, x = made(conservative=True), molecules()
+    cell = 20 * torch.eye(3, dtype=torch.float64).expand(2, 3, 3)
+    inside = {"cell": cell, "edge_index": torch.tensor([[0], [1]]), "shift": torch.zeros(1, 3, dtype=torch.int64)}
+    strain = torch.zeros(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    pull = torch.eye(3, dtype=torch.float64) + 0.5 * (strain + strain.mT)
+    energy = model(**{**x, "pos": (x["pos"].unsqueeze(1) @ pull[x["batch"]]).squeeze(1)})["interaction"].sum()
+    (slope,) = torch.autograd.grad(energy, strain)
+    assert slope.abs().max() > 1e-3
+    assert (model(**x, **inside)["stress"] - slope / 20**3).abs().max() < 1e-12
+    assert model.train()(**x, **inside)["stress"].requires_grad
+    direct = made()(**x, **inside)["stress"]
+    assert torch.equal(direct, direct.mT)
+    assert direct.abs().max() > 0
+
+
 def test_published_sizes():
     with torch.device("meta"):
         large = sum(p.numel() for p in TransIP(transform=None, **SIZES["large"]).parameters())

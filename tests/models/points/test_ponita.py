@@ -12,9 +12,10 @@ from coset.groups.euclidean import SE, E, T
 from coset.groups.finite import C, D, Icosahedral, Octahedral
 from coset.groups.matrix import SO, O
 from coset.groups.permutation import S
-from coset.models.points.ponita import PONITA, ParticlePONITA, sampling_error
+from coset.models.points.ponita import PONITA, ParticlePONITA
 from coset.nn.orientation_spaces import pairs_within
 from coset.nn.particles import INPUTS, OUTPUTS
+from coset.nn.position_orientation import sampling_error
 from coset.symmetrizers.average import GroupAverage
 from coset.testing import Broken, assert_equivariant, check
 from coset.train.checkpoint import load_model, save_model

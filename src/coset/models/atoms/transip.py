@@ -35,7 +35,7 @@ from coset.nn.map_attention import Attention
 from coset.nn.message import mlp
 from coset.nn.potential import Potential
 from coset.ops.index import Edges
-from coset.ops.scatter import scatter_mean
+from coset.ops.scatter import scatter_mean, scatter_sum
 from coset.reps.action import Labels, Learned
 from coset.reps.fields import Field
 
@@ -96,7 +96,9 @@ class TransIP(Potential):
         self, pos: Tensor, z: Tensor, edge_index: Tensor | None = None, shift: Tensor | None = None,
         cell: Tensor | None = None, batch: Tensor | None = None, charge: Tensor | None = None, spin: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
-        """``energy`` (B,), ``forces`` (N, 3), ``interaction`` (B,), ``energies`` (N,) and the ``latent`` (N, width).
+        """``energy`` (B,), ``forces`` (N, 3), ``interaction`` (B,), ``energies`` (N,), the ``latent`` (N, width).
+
+        With a wide cell also ``stress`` (B, 3, 3).
 
         ``pos`` ``(N, 3)``, atomic numbers ``z`` ``(N,)``, ``batch`` ``(N,)`` in any order, ``charge`` and ``spin`` ``(B,)``,
         zero where not given. ``edge_index`` is not looked at. InputError for a periodic structure (a cell, and no list of
@@ -114,7 +116,8 @@ class TransIP(Potential):
         if self.force is not None:
             h = self.represent(graph, pos, told)
             scale = torch.tensor(self.scale, dtype=pos.dtype, device=pos.device)[species].unsqueeze(-1)
-            return self.totals(self.energy(h).squeeze(-1), graph) | {"forces": scale * self.force(h), "latent": h}
+            out = self.totals(self.energy(h).squeeze(-1), graph) | {"forces": scale * self.force(h), "latent": h}
+            return out if cell is None else out | {"stress": self.stress(pos, out["forces"], cell, graph)}
         if torch.is_inference_mode_enabled():  # nothing could be differentiated in it
             given: tuple[Any, ...] = (pos, z, edge_index, shift, cell, batch, charge, spin)
             with torch.inference_mode(False), torch.no_grad():
@@ -127,7 +130,18 @@ class TransIP(Potential):
             out = self.totals(self.energy(h).squeeze(-1), graph) | {"latent": h}
             (slope,) = torch.autograd.grad(out["interaction"].sum(), live, create_graph=training)
         out["forces"] = -slope
+        if cell is not None:
+            out["stress"] = self.stress(live, -slope, cell, graph)
         return out if training else {name: value.detach() for name, value in out.items()}
+
+    def stress(self, pos: Tensor, forces: Tensor, cell: Tensor, graph: AtomGraph) -> Tensor:
+        """Of molecules in a cell that none of them crosses, ``-(1/V) sum_i (x_i - mean x) F_i^T`` ``(B, 3, 3)``, symmetrized.
+
+        What strain does to the energy where forces are its gradient; with forces of their own it is their virial.
+        """
+        each = self.centered(pos, graph.batch, graph.structures).unsqueeze(-1) * forces.unsqueeze(-2)
+        total = scatter_sum(each, graph.batch, graph.structures)
+        return -0.5 * (total + total.mT) / torch.linalg.det(cell).abs().view(-1, 1, 1)
 
     def told(self, charge: Tensor | None, spin: Tensor | None, count: int, like: Tensor) -> Tensor:
         """Charge and spin of every molecule, ``(B, 2)``."""

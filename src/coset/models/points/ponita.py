@@ -1,11 +1,7 @@
 """PONITA: convolutions on positions x orientations, for points with scalars and vectors in the plane and in space.
 
 Features are functions of a position and an orientation; kernels depend on invariants of a pair of those only, so no product of
-irreps is needed:
-
-    lift         x[i, o] = W (scalars_i, vectors_i . o)
-    layer        x <- x + MLP(LayerNorm(conv(x)))                    (:mod:`coset.nn.orientation_conv`)
-    read out     s = mean over layers of W_l x_l;  scalars_i = mean_o s[i, o],  vectors_i = mean_o s[i, o] o
+irreps is needed. The network itself, which potentials share, is in :mod:`coset.nn.position_orientation`.
 
 Bekkers, Vadgama, Hesselink, van der Linden & Romero, Fast, Expressive SE(n) Equivariant Networks through Weight-Sharing in
 Position-Orientation Space, ICLR 2024, arXiv 2310.02970. Contracts: translations and permutations exactly. On a grid of
@@ -22,21 +18,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from coset.contract import Contract
-from coset.errors import ContractError, InputError
-from coset.groups.euclidean import SE, E, T
-from coset.groups.finite import D
-from coset.groups.orientations import Orientations
-from coset.groups.permutation import S
-from coset.nn.orientation_conv import ConvNeXt
-from coset.nn.orientation_spaces import Edges, Fibre, Nodes, Space, pairs_within
+from coset.errors import InputError
+from coset.nn.orientation_spaces import pairs_within
 from coset.nn.particles import INPUTS, OUTPUTS, all_pairs, check_particles, check_sizes
+from coset.nn.position_orientation import Places, PositionOrientation, promises
 from coset.ops.scatter import scatter_sum
 
 Level = Literal["node", "graph"]
 
 
-class PONITA(nn.Module):
+class PONITA(PositionOrientation):
     """``pos (N, n)``, ``scalars (N, a)``, ``vectors (N, b, n)``, ``batch (N,)`` to ``scalars (N, k)``, ``vectors (N, m, n)``.
 
     ``orientations`` is the size of the grid, ``"edges"`` (the point-cloud mode: one place per edge) or 0 (positions only,
@@ -60,7 +51,7 @@ class PONITA(nn.Module):
         edge_scalars: int = 0,
         hidden: int = 32,
         layers: int = 3,
-        orientations: int | Literal["edges"] = 12,
+        orientations: Places = 12,
         space: int = 3,
         level: Level = "node",
         radius: float | None = None,
@@ -72,35 +63,18 @@ class PONITA(nn.Module):
         chirality: bool = False,
         exact: bool = False,
     ) -> None:
-        super().__init__()
-        self.config: dict[str, Any] = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        config: dict[str, Any] = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         check_sizes(
             "PONITA", scalars=scalars, hidden=hidden, layers=layers, widening=widening, outputs=out_scalars + out_vectors
         )
         if min(vectors, out_scalars, out_vectors, edge_scalars) < 0 or level not in ("node", "graph"):
             raise InputError(f"PONITA: numbers of tensors are >= 0, level is 'node' or 'graph'; got {vectors}, {level!r}")
-        if orientations == 0 and vectors:
-            raise InputError(
-                "PONITA: orientations=0 leaves no orientation to project vectors on; pass vectors=0 and their norms"
-            )
-        if orientations != "edges" and (extra_invariants or chirality):
-            raise InputError("PONITA: extra_invariants and chirality are of pairs of edges; pass orientations='edges'")
-        self.sizes, self.dim, self.level, self.radius = (scalars, vectors, edge_scalars), space, level, radius
-        self.out_scalars = out_scalars
-        kernel = (space, hidden, kernels or hidden, degree, radius, edge_scalars)
-        self.space: Space
-        if orientations == "edges":
-            self.space = Edges(*kernel, extra=extra_invariants, chiral=chirality)
-        elif orientations == 0:
-            self.space = Nodes(*kernel, out_vectors=out_vectors)
-        else:
-            self.space = Fibre(*kernel, count=orientations)
-        self.embed = nn.Linear(scalars + vectors, hidden)
-        self.layers = nn.ModuleList(
-            ConvNeXt(self.space.conv(hidden), hidden, widening=widening, layer_scale=layer_scale) for _ in range(layers)
-        )
-        width = self.space.readout(out_scalars, out_vectors)
-        self.readouts = nn.ModuleList(nn.Linear(hidden, width) for _ in range(layers))
+        super().__init__(
+            scalars, vectors, out_scalars=out_scalars, out_vectors=out_vectors, edge_scalars=edge_scalars, hidden=hidden,
+            layers=layers, orientations=orientations, space=space, radius=radius, kernels=kernels, degree=degree,
+            widening=widening, layer_scale=layer_scale, extra_invariants=extra_invariants, chirality=chirality,
+        )  # fmt: skip
+        self.config, self.sizes, self.level = config, (scalars, vectors, edge_scalars), level
         inputs = {"pos": "N x position", "scalars": f"N x {scalars} x scalar"}
         inputs |= {"vectors": f"N x {vectors} x vector"} if vectors else {}
         inputs |= {"edge_index": "2 x E -> N", "edge_attr": f"E x {edge_scalars} x scalar"} if edge_scalars else {}
@@ -134,34 +108,6 @@ class PONITA(nn.Module):
             out = {name: scatter_sum(value, batch, graphs) for name, value in out.items()}
         return out
 
-    def nodes(
-        self,
-        r: Tensor,
-        edge_index: Tensor,
-        scalars: Tensor,
-        vectors: Tensor | None = None,
-        edge_attr: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Outputs per node from edge vectors ``r = x_source - x_target (E, n)``, as a periodic system gives them.
-
-        Edges are used as they are but for those beyond the radius, and every node sees itself besides.
-        """
-        count = len(scalars)
-        vectors = scalars.new_zeros(count, 0, self.dim) if vectors is None else vectors
-        edge_attr = r.new_zeros(len(r), 0) if edge_attr is None else edge_attr
-        if self.radius is not None:
-            near = r.detach().square().sum(-1) < self.radius**2
-            r, edge_index, edge_attr = r[near], edge_index[:, near], edge_attr[near]
-        at = self.space(r, edge_index, count, edge_attr)
-        x = self.embed(self.space.lift(scalars, vectors, at))
-        total = x.new_zeros(())
-        for layer, readout in zip(self.layers, self.readouts, strict=True):
-            x = layer(x, *at.bases, at.edge_index)
-            total = total + readout(x)
-        own, turned = self.space.project(total / len(self.layers), at, count, self.out_scalars)
-        found = {"scalars": own, "vectors": turned}
-        return {name: value for name, value in found.items() if value.shape[1]}
-
     def _check(
         self, pos: Tensor, scalars: Tensor, vectors: Tensor | None, edge_index: Tensor | None, edge_attr: Tensor | None
     ) -> None:
@@ -182,46 +128,6 @@ class PONITA(nn.Module):
             raise InputError(f"PONITA: expected edge_attr ({edges}, {d}) beside edge_index, got {got}")
 
 
-def sampling_error(count: int, space: int = 3) -> float:
-    """A bound on the relative error of ``count`` orientations under any motion: ``40 M^(-3/2)``, in the plane ``20 M^(-2)``.
-
-    At most 2. Calibrated, not derived: 1.3 to 2 times the largest error of eight networks of three layers with weights as
-    drawn, under four rotations each, on normal positions of deviation 1 (12 orientations: median 0.08 and largest 0.43 of
-    scalars, 0.03 and 0.19 of vectors; 256: 0.001 and 0.007). Kernels vary faster far away: wider systems, larger errors.
-    """
-    return min(2.0, 20 / count**2 if space == 2 else 40 / count**1.5)
-
-
-def promises(
-    orientations: int | Literal["edges"],
-    space: int,
-    inputs: dict[str, str],
-    outputs: Any,
-    *,
-    chiral: bool = False,
-    exact: bool = False,
-) -> tuple[Contract, ...]:
-    """What a model on these orientations promises; ContractError where ``exact`` is claimed of a grid without symmetry."""
-    # with shifts beside them, the permutations of points in the plane say that they are in the plane
-    nodes = Contract(S("N") if space == 3 else T(2) * S("N"), inputs, outputs)
-    motions = E(space) if space == 3 and not chiral else SE(space)
-    if orientations in (0, "edges"):
-        return (Contract(E(space) if orientations == 0 else motions, inputs, outputs), nodes)
-    grid = Orientations(space, int(orientations))
-    if exact and grid.symmetry is None:
-        raise ContractError(
-            f"exact=True: no rotation maps a grid of {orientations} orientations onto itself; take 4, 6, 8, 12 or 20, or "
-            f"orientations='edges'"
-        )
-    found = [Contract(T(space), inputs, outputs), nodes]
-    found += [Contract(grid.symmetry, inputs, outputs)] if grid.symmetry is not None else []
-    if not exact:
-        found.append(Contract(motions, inputs, outputs, "approximate", sampling_error(grid.count, space)))
-    if space == 2:
-        found.append(Contract(D(1), inputs, outputs, "broken"))
-    return tuple(found)
-
-
 class ParticlePONITA(nn.Module):
     """``pos, vel (B, N, 3)``, ``charge (B, N)`` to positions ``(B, N, 3)`` at a later time.
 
@@ -235,7 +141,7 @@ class ParticlePONITA(nn.Module):
         hidden: int = 32,
         layers: int = 3,
         *,
-        orientations: int | Literal["edges"] = 12,
+        orientations: Places = 12,
         kernels: int = 16,
         widening: int = 2,
         layer_scale: float | None = None,
