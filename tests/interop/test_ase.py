@@ -229,3 +229,30 @@ def test_a_calculator_as_a_function():
     assert {name: tuple(value.shape) for name, value in out.items()} == {"energy": (), "forces": (2, 3), "stress": (3, 3)}
     assert atoms_of(frame) == crystal()
     assert set(surface(EMT())(frame_of(Atoms("Cu2", positions=[[0, 0, 0], [2.5, 0, 0]])))) == {"energy", "forces"}
+
+
+def test_a_cell_without_a_volume_gives_no_stress():
+    """Where nothing repeats, the cell is only written down: energy and forces are those of the cluster."""
+    atoms = cluster()
+    atoms.calc = Calculator(make())
+    want = atoms.get_forces()
+    atoms.set_cell([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(atoms.get_forces(), want)
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.get_stress()
+    atoms.set_pbc(True)
+    with pytest.raises(InputError, match="volume"):
+        atoms.get_forces()
+    atoms.set_pbc(False)
+    atoms.set_cell(np.eye(3) * np.nan)
+    with pytest.raises(InputError, match="cell holds NaN"):
+        atoms.get_forces()
+
+
+def test_a_cell_in_wrong_units_is_no_endless_search():
+    atoms = Atoms("Si", cell=[5e-4] * 3, pbc=True)
+    atoms.calc = Calculator(make())
+    with pytest.raises(InputError, match="check cell and units"):
+        atoms.get_potential_energy()
+    atoms.set_pbc(False)
+    atoms.get_potential_energy()

@@ -69,6 +69,35 @@ def test_outside_training_it_is_the_base_loss(batch):
     assert torch.allclose(terms["loss"], want)
 
 
+def test_the_base_is_told_of_plan_and_steps(batch):
+    """A weight that changes over the training changes here as well, and is kept with the objective's state."""
+    objective = DenoiseAtoms(EnergyForces(1.0, 0.0, later=100.0), probability=0.0, std=0.5)
+    objective.plan(5, 2)
+    model = Oracle(batch, 0.5)
+    model.batch = {**batch, "energy": batch["energy"] + 1}
+    losses = []
+    for step in (0, 5, 10):
+        objective.after_step(model, step)
+        losses.append(float(objective(model, batch)["loss"]))
+    assert losses[1] / losses[0] == pytest.approx(10)
+    assert losses[2] / losses[0] == pytest.approx(100)
+    assert int(objective.state_dict()["base.done"]) == 10
+
+
+def test_parts_of_a_batch_weigh_what_they_are_told(batch):
+    objective = DenoiseAtoms(EnergyForces(1.0, 10.0), probability=1.0, share=1.0, std=0.5)
+    assert objective.denominators(batch) == {"energy": 3, "forces": 12, "stress": 3, "noise": 12}
+    model = Oracle(batch, 1.0)
+    torch.manual_seed(0)
+    whole = objective(model, batch)
+    torch.manual_seed(0)
+    part = objective(model, batch, {"noise": 0.5})
+    assert whole["noise"] > 0.1
+    assert float(whole["loss"] - part["loss"]) == pytest.approx(5 * float(whole["noise"]), rel=1e-4)
+    evaluated = objective(model.eval(), batch, {"energy": 0.5, "forces": 0.0})
+    assert evaluated["loss"] < 1e-6
+
+
 def test_bad_input_is_refused(batch):
     with pytest.raises(InputError, match=r"0\.\.1"):
         DenoiseAtoms(probability=2.0)

@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coset.audits.potential import Answer, Check, Frame
+from coset.audits.potential import ROUNDING, Answer, Check, Frame
 from coset.errors import CosetError
 
 REACH = 12.0  #: angstrom: cutoffs are looked for up to here
 LIMITS = {"energy": (1e-6, "eV"), "force": (1e-5, "eV/A"), "curvature": (1e-3, "eV/A^2")}
 STEP, POINTS, DEGREE = 1.5e-3, 10, 4  #: of the fits on either side
 PAIRS = 6  #: pairs of elements at most
+SCATTER = 6.0  #: standard deviations that rounding may explain
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Crossing:
     energy: np.ndarray
     slope: np.ndarray
     jumps: dict[str, float]
+    unsure: dict[str, float]  #: by how much rounding alone could move the jumps
 
 
 def crossing(answer: Answer, i: int, j: int, k: int, bond: float, cutoff: float | None = None) -> Crossing | None:
@@ -45,15 +47,21 @@ def crossing(answer: Answer, i: int, j: int, k: int, bond: float, cutoff: float 
         return None
     steps = STEP * (np.arange(POINTS) + 0.5)
     sides = {side: [_at(answer, (i, j, k), bond, at + side * step) for step in steps] for side in (-1, 1)}
-    limits = {side: _limits(side * steps, np.array(rows)) for side, rows in sides.items()}
-    jumps = {name: abs(limits[-1][n] - limits[1][n]) for n, name in enumerate(LIMITS)}
+    (left, below), (right, above) = (_limits(side * steps, np.array(rows)) for side, rows in sides.items())
+    jumps, unsure = (dict(zip(LIMITS, values.tolist(), strict=True)) for values in (np.abs(left - right), below + above))
     order = np.concatenate([-steps[::-1], steps])
     values = np.concatenate([np.array(sides[-1])[::-1], np.array(sides[1])])
-    return Crossing(at, f"{i}-{k}", at + order, values[:, 0], values[:, 1], jumps)
+    return Crossing(at, f"{i}-{k}", at + order, values[:, 0], values[:, 1], jumps, unsure)
 
 
-def continuity(answer: Answer, frames: Sequence[Frame], cutoff: float | None = None) -> tuple[list[Check], Crossing | None]:
-    """The worst jumps over pairs of the frames' elements, and the crossing at which the curvature's was."""
+def continuity(
+    answer: Answer, frames: Sequence[Frame], cutoff: float | None = None, symbols: Sequence[str] = ()
+) -> tuple[list[Check], Crossing | None]:
+    """The worst jumps over pairs of the frames' elements, and the crossing at which the curvature's was.
+
+    ``symbols`` are names of elements by atomic number. A limit is never below six times what the scatter about the
+    polynomials, which is rounding, makes of a jump.
+    """
     frame = max(frames, key=lambda f: len(f["z"]))
     elements = sorted({int(z) for f in frames for z in f["z"]})
     bond, partner = _bond(frame)
@@ -67,11 +75,16 @@ def continuity(answer: Answer, frames: Sequence[Frame], cutoff: float | None = N
     ends = [one for one in found if one is not None]
     if not ends:
         return [_skipped(f"the energy still changes at {REACH:g} A; give the cutoff")], None
+
+    def named(one: Crossing) -> str:
+        return "-".join(symbols[int(z)] if symbols else z for z in one.pair.split("-"))
+
     checks = []
     for name, (limit, unit) in LIMITS.items():
-        worst = ends[int(np.argmax([one.jumps[name] for one in ends]))]
-        where = f"jump at {worst.cutoff:.4f} A, elements {worst.pair}"
-        checks.append(Check(f"cutoff: {name}", worst.jumps[name], limit, unit, where))
+        allowed = [max(limit, SCATTER * one.unsure[name]) for one in ends]
+        place = int(np.argmax([one.jumps[name] / most for one, most in zip(ends, allowed, strict=True)]))
+        where = f"jump at {ends[place].cutoff:.4f} A, elements {named(ends[place])}"
+        checks.append(Check(f"cutoff: {name}", ends[place].jumps[name], allowed[place], unit, where))
     return checks, max(ends, key=lambda one: one.jumps["curvature"])
 
 
@@ -90,8 +103,9 @@ def _at(answer: Answer, z: tuple[int, int, int], bond: float, r: float) -> tuple
 
 def _find(answer: Answer, z: tuple[int, int, int], bond: float) -> float | None:
     """The distance beyond which the energy is what it is far away."""
-    far = _at(answer, z, bond, 4 * REACH)[0]
-    small = 1e-13 * max(abs(far), 10.0)
+    outside = [_at(answer, z, bond, (4 + n / 3) * REACH)[0] for n in range(4)]
+    far, spread = outside[0], max(outside) - min(outside)
+    small = max(1e-13 * max(abs(far), 10.0), min(4 * spread, ROUNDING * max(abs(far), 1.0)))
     grid = np.arange(bond, REACH, 0.1)
     last = next((float(r) for r in grid[::-1] if abs(_at(answer, z, bond, float(r))[0] - far) > small), None)
     if last is None or last == grid[-1]:
@@ -103,11 +117,16 @@ def _find(answer: Answer, z: tuple[int, int, int], bond: float) -> float | None:
     return high
 
 
-def _limits(x: np.ndarray, rows: np.ndarray) -> tuple[float, float, float]:
-    """Energy, slope and curvature at 0 of ``rows`` (points, 2), energies and slopes at ``x``."""
+def _limits(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Energy, slope and curvature at 0 of ``rows`` (points, 2), energies and slopes at ``x``; their standard deviations."""
     scale = float(np.abs(x).max())
-    energy, slope = (np.polynomial.polynomial.polyfit(x / scale, rows[:, n], DEGREE) for n in (0, 1))
-    return float(energy[0]), float(slope[0]), float(slope[1]) / scale
+    powers = np.vander(x / scale, DEGREE + 1, increasing=True)
+    inverse = np.linalg.pinv(powers)
+    fit = inverse @ rows
+    scatter = np.sqrt(np.square(rows - powers @ fit).sum(0) / (len(x) - DEGREE - 1))
+    gain = np.linalg.norm(inverse, axis=1)
+    values = np.array([fit[0, 0], fit[0, 1], fit[1, 1] / scale])
+    return values, np.array([gain[0] * scatter[0], gain[0] * scatter[1], gain[1] * scatter[1] / scale])
 
 
 def _bond(frame: Frame) -> tuple[float, int]:

@@ -9,13 +9,13 @@ An ``Answer`` takes a frame (:mod:`coset.data.structures`: ``pos``, ``z``, perha
     E(two far copies) = 2 E,  and so for a doubled cell
 
 Errors of forces and stress are relative to their root mean square over all frames, those of energies in eV per atom. What a
-rigid shift by less than an angstrom changes is rounding: the *floor*, from which no error is told apart.
+rigid shift by less than an angstrom or a turn by 1e-6 changes is rounding: the *floor*, from which no error is told apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,15 @@ from torch import Tensor
 from coset.audits.verdict import FAIL, PASS
 from coset.errors import InputError
 from coset.groups.matrix import SO
+from coset.groups.rotations import rotation_from_vector
 
 Frame = Mapping[str, Any]
 Answer = Callable[[Frame], Mapping[str, Tensor]]
 SHIFTS = (1.0, 40.0, 1000.0)  #: angstrom, by which structures are moved
 SHAKES = (0.01, 0.1, 0.5)  #: angstrom, by which the floor is measured
+QUIVER = 3e-7  #: radian
 NODES = (-2, -1, 1, 2)  #: steps at which the energy is asked for its slope
-APART = 60.0  #: angstrom between two copies
+APART = 30.0  #: angstrom between two copies
 NOT_JUDGED = "NOT JUDGED"
 ROUNDING = 1e-5  #: the largest floor that rounding explains, that of single precision
 
@@ -46,6 +48,7 @@ class Check:
     unit: str = "relative"
     detail: str = ""
     skipped: bool = False
+    parts: dict[str, float] = field(default_factory=dict)  #: what the error is made of: :mod:`coset.audits.potential_causes`
 
     @property
     def verdict(self) -> str:
@@ -79,13 +82,19 @@ class Scene:
         self.force_size = max(_rms(torch.cat([out["forces"].flatten() for out in self.base])), 1e-2)
         stresses = [out["stress"].flatten() for out in self.base if "stress" in out]
         self.stress_size = max(_rms(torch.cat(stresses)), 1e-4) if stresses else 1.0
-        shaken = [
-            [self.gap(place, self.moved(frame, size * _direction(place))) for size in SHAKES] for place, frame in self.each()
-        ]
+        shaken = [[*self._shifts(place, frame), *self._quivers(place, frame)] for place, frame in self.each()]
         self.floor = min(max(max(error.values()) for row in shaken for error in row), ROUNDING)
         # an energy may come out the same by luck; what forces lose, energies lose as well
         own = [max(self.floor, *(error["energy"] for error in row)) for row in shaken]
         self.noise = [min(each, ROUNDING) * len(frame["z"]) for each, frame in zip(own, self.frames, strict=True)]
+
+    def _shifts(self, place: int, frame: Frame) -> list[dict[str, float]]:
+        return [self.gap(place, self.moved(frame, size * _direction(place))) for size in SHAKES]
+
+    def _quivers(self, place: int, frame: Frame) -> list[dict[str, float]]:
+        """Turns too small to change more than the last digit of a single; they show what a calculator that centers rounds."""
+        turns = [rotation_from_vector(QUIVER * (n + 1) * _direction(place + n)) for n in range(len(SHAKES))]
+        return [self.gap(place, self.answer(turned(frame, turn)), turn) for turn in turns]
 
     def each(self) -> Iterator[tuple[int, Frame]]:
         """Places and frames."""
@@ -111,25 +120,14 @@ class Scene:
     def judge(self, name: str, errors: Sequence[Mapping[str, float]], detail: str = "") -> Check:
         """The worst of some errors as a check, with the quantity that it belongs to."""
         worst = {key: _worst([error[key] for error in errors if key in error]) for key in ("energy", "forces", "stress")}
-        said = ", ".join(f"{key} {value:.1e}" for key, value in worst.items() if any(key in error for error in errors))
+        worst = {key: value for key, value in worst.items() if any(key in error for error in errors)}
+        said = ", ".join(f"{key} {value:.1e}{' eV/atom' * (key == 'energy')}" for key, value in worst.items())
         limit = max(self.tolerance, 10 * self.floor)
-        return Check(name, _worst(list(worst.values())), limit, detail="; ".join(filter(None, (said, detail))))
+        text = "; ".join(filter(None, (said, detail)))
+        return Check(name, _worst(list(worst.values())), limit, detail=text, parts=worst)
 
 
 # ---------------------------------------------------------------- symmetry
-
-
-@dataclass
-class Orbit:
-    """Errors over rotations: ``angles`` (K,) in degrees, ``energy``, ``forces`` and ``labels`` (frames, K).
-
-    ``labels`` is the mean absolute error of forces in meV per angstrom against those that the frames carry, NaN without.
-    """
-
-    angles: np.ndarray
-    energy: np.ndarray
-    forces: np.ndarray
-    labels: np.ndarray
 
 
 def turned(frame: Frame, matrix: Tensor) -> Frame:
@@ -137,21 +135,11 @@ def turned(frame: Frame, matrix: Tensor) -> Frame:
     return {**frame, **{name: frame[name] @ matrix.T for name in ("pos", "cell") if name in frame}}
 
 
-def rotations(scene: Scene, count: int, seed: int = 0) -> tuple[Check, Orbit]:
+def rotations(scene: Scene, count: int, seed: int = 0) -> Check:
     """Every frame at ``count`` rotations drawn evenly."""
-    generator = torch.Generator().manual_seed(seed)
-    matrices = SO(3).sample(count, generator=generator, dtype=torch.float64)
-    angles = torch.rad2deg(torch.arccos(((matrices.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2).clamp(-1, 1)))
-    errors, labels = [], np.full((len(scene.frames), count), np.nan)
-    for place, frame in scene.each():
-        answers = [scene.answer(turned(frame, matrix)) for matrix in matrices]
-        errors.append([scene.gap(place, got, matrix) for got, matrix in zip(answers, matrices, strict=True)])
-        if "forces" in frame:
-            back = torch.stack([got["forces"] @ matrix for got, matrix in zip(answers, matrices, strict=True)])
-            labels[place] = 1e3 * (back - frame["forces"]).abs().mean((1, 2)).numpy()
-    by_name = {name: np.array([[error[name] for error in row] for row in errors]) for name in ("energy", "forces")}
-    check = scene.judge("rotation", [error for row in errors for error in row], f"{count} rotations")
-    return check, Orbit(angles.numpy(), by_name["energy"], by_name["forces"], labels)
+    matrices = SO(3).sample(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    errors = [scene.gap(place, scene.answer(turned(frame, turn)), turn) for place, frame in scene.each() for turn in matrices]
+    return scene.judge("rotation", errors, f"{count} rotations of every structure")
 
 
 def symmetries(scene: Scene, seed: int = 0) -> list[Check]:
@@ -169,7 +157,7 @@ def symmetries(scene: Scene, seed: int = 0) -> list[Check]:
     mirrored = [scene.gap(place, scene.answer(turned(frame, mirror)), mirror) for place, frame in scene.each()]
     checks = [
         scene.judge("inversion", mirrored),
-        scene.judge("translation", [error for row in far for error in row], worst),
+        _far(scene.judge("translation", [error for row in far for error in row], worst), far),
         scene.judge("permutation", shuffled),
     ]
     wrapped = []
@@ -178,6 +166,12 @@ def symmetries(scene: Scene, seed: int = 0) -> list[Check]:
             steps = torch.randint(-1, 2, (len(frame["z"]), 3), generator=generator) * torch.tensor(frame["periodic"])
             wrapped.append(scene.gap(place, scene.moved(frame, steps.to(torch.float64) @ frame["cell"])))
     return [*checks, scene.judge("periodic images", wrapped)] if wrapped else checks
+
+
+def _far(check: Check, rows: Sequence[Sequence[Mapping[str, float]]]) -> Check:
+    """A translation's errors by length: what rounds positions errs by more, the farther it is."""
+    check.parts |= {f"{length:g} A": _worst([max(e.values()) for e in row]) for length, row in zip(SHIFTS, rows, strict=True)}
+    return check
 
 
 def size_consistency(scene: Scene) -> Check:
@@ -208,14 +202,16 @@ def size_consistency(scene: Scene) -> Check:
 def conservation(scene: Scene, directions: int = 6, seed: int = 0, limit: float = 1e-5) -> list[Check]:
     """Forces and stress against differences of the energy, along random directions of all atoms and six strains."""
     generator = torch.Generator().manual_seed(seed)
-    pushes, strains, floors = [], [], [0.0, 0.0]
+    pushes: list[Pair] = []
+    strains: list[Pair] = []
+    floors = [0.0, 0.0]
     for place, frame in scene.each():
         out, step = scene.base[place], float(np.clip((1e-3 * scene.noise[place]) ** 0.2, 1e-3, 3e-2))
         for _ in range(directions):
             d = torch.randn(frame["pos"].shape, generator=generator, dtype=torch.float64)
             d = d / d.norm()
             slope = _slope([scene.moved(frame, k * step * d) for k in NODES], step)
-            pushes.append(slope + float((out["forces"] * d).sum()))
+            pushes.append((-slope, float((out["forces"] * d).sum())))
         floors[0] = max(floors[0], 1.5 * scene.noise[place] / step)
         if "stress" in out and any(frame.get("periodic", ())):
             volume, step = float(torch.linalg.det(frame["cell"]).abs()), step / 5
@@ -224,18 +220,29 @@ def conservation(scene: Scene, directions: int = 6, seed: int = 0, limit: float 
                 e[i, j] += 0.5
                 e[j, i] += 0.5
                 slope = _slope([scene.answer(_strained(frame, k * step * e)) for k in NODES], step)
-                strains.append(slope / volume - float((out["stress"] * e).sum()))
+                strains.append((slope / volume, float((out["stress"] * e).sum())))
             floors[1] = max(floors[1], 1.5 * scene.noise[place] / step / volume)
     checks = [_difference("forces = -dE/dx", pushes, scene.force_size, floors[0], limit, "eV/A")]
     if strains:
-        checks.append(_difference("stress = dE/d(strain)/V", strains, scene.stress_size, floors[1], limit, "eV/A^3"))
+        check = _difference("stress = dE/d(strain)/V", strains, scene.stress_size, floors[1], limit, "eV/A^3")
+        want, got = torch.tensor(strains, dtype=torch.float64).view(-1, 2, 3, 2).unbind(-1)
+        check.parts |= {f"{name} components": _rms((want - got)[:, i]) / scene.stress_size
+                        for i, name in enumerate(("normal", "shear"))}  # fmt: skip
+        checks.append(check)
     return checks
 
 
-def _difference(name: str, gaps: Sequence[float], size: float, floor: float, limit: float, unit: str) -> Check:
-    error = _rms(torch.tensor(gaps, dtype=torch.float64))
-    detail = f"{len(gaps)} differences, root mean square {error:.1e} {unit}"
-    return Check(name, error / size, max(limit, 3 * floor / size), detail=detail)
+Pair = tuple[float, float]  #: a derivative by differences, and what the potential says it is
+
+
+def _difference(name: str, pairs: Sequence[Pair], size: float, floor: float, limit: float, unit: str) -> Check:
+    """``parts``: the ``factor`` by which what is said is closest to the differences, and what is then ``left``."""
+    want, got = torch.tensor(pairs, dtype=torch.float64).T
+    error = _rms(got - want)
+    factor = float((want * got).sum() / (want * want).sum().clamp(min=1e-300))
+    detail = f"{len(pairs)} differences, root mean square of the gap {error:.1e} {unit}"
+    parts = {"factor": factor, "left": _rms(got - factor * want) / size}
+    return Check(name, error / size, max(limit, 3 * floor / size), detail=detail, parts=parts)
 
 
 def _strained(frame: Frame, strain: Tensor) -> Frame:

@@ -85,7 +85,7 @@ def _results(committee: Committee, lists: dict[float, VerletList], atoms: Any) -
     results: dict[str, Any] = {name: out[name].numpy() for name in ("energies", "forces", "forces_std") if name in out}
     results |= {name: float(out[name][0]) for name in ("energy", "energy_std") if name in out}
     results["free_energy"] = results["energy"]
-    if atoms.cell.rank == 3 and "stress" in out:
+    if atoms.cell.rank == 3 and "stress" in out and bool(out["stress"].isfinite().all()):  # a flat cell has no volume
         results["stress"] = out["stress"][0].numpy()[VOIGT]
     return results
 
@@ -93,8 +93,10 @@ def _results(committee: Committee, lists: dict[float, VerletList], atoms: Any) -
 def whole_cell(cell: np.ndarray, periodic: Sequence[bool]) -> np.ndarray:
     """``cell`` (3, 3) with lattice vectors that are missing where nothing repeats filled in, orthogonal and of length 1.
 
-    InputError where a missing vector is one along which the structure repeats.
+    InputError where a missing vector is one along which the structure repeats, and for numbers that are none.
     """
+    if not np.isfinite(cell).all():
+        raise InputError("atoms: the cell holds NaN or infinite numbers; set it, or leave it out with cell=None")
     lengths = np.linalg.norm(cell, axis=1)
     if lost := [axis for axis in range(3) if periodic[axis] and lengths[axis] == 0]:
         raise InputError(f"atoms: periodic along axis {lost[0]}, but the cell has no vector there; set the cell or pbc")
@@ -136,7 +138,11 @@ def atoms_of(frame: Frame) -> Any:
 
 
 def surface(calculator: Any) -> Callable[[Frame], dict[str, Tensor]]:
-    """A calculator as a function of a frame: ``energy`` (), ``forces`` (N, 3) and, where it gives one, ``stress`` (3, 3)."""
+    """A calculator as a function of a frame: ``energy`` (), ``forces`` (N, 3) and, where it gives one, ``stress`` (3, 3).
+
+    Stress is asked for where the structure repeats along all three directions: of others it depends on what is taken for
+    their volume.
+    """
     missing = require("ase.calculators.calculator", extra="atoms").PropertyNotImplementedError
 
     def answer(frame: Frame) -> dict[str, Tensor]:
@@ -144,7 +150,7 @@ def surface(calculator: Any) -> Callable[[Frame], dict[str, Tensor]]:
         atoms.calc = calculator
         out = {"energy": torch.tensor(float(atoms.get_potential_energy()), dtype=torch.float64),
                "forces": torch.from_numpy(np.array(atoms.get_forces(), dtype=float))}  # fmt: skip
-        if atoms.cell.rank == 3:
+        if atoms.cell.rank == 3 and atoms.pbc.all():
             try:
                 stress = atoms.get_stress(voigt=False)
             except missing:

@@ -154,7 +154,8 @@ class _Run:
         self.atoms, self.plan, self.folder, self.step = atoms, plan, folder, 0
         self.random = np.random.default_rng(plan.seed)
         self.records: dict[str, list[float]] = {name: [] for name in COLUMNS}
-        self.request = {**vars(plan), "numbers": atoms.get_atomic_numbers().tolist(), "start": _digest(atoms)}
+        self.request = {**vars(plan), "numbers": atoms.get_atomic_numbers().tolist(), "start": _digest(atoms),
+                        "potential": _potential(atoms.calc)}  # fmt: skip
         heat = self._resume(folder) if folder is not None and (folder / STATE).exists() else self._begin(folder)
         self.integrator = plan.integrator(atoms, self.random)
         self.integrator.transferred_energy = heat
@@ -240,6 +241,12 @@ def _digest(atoms: Any) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
 
 
+def _potential(calculator: Any) -> str:
+    """What the forces come from: the weights of a potential of this package, of others the class."""
+    committee = getattr(calculator, "committee", None)
+    return committee.digest if committee is not None else f"{type(calculator).__module__}.{type(calculator).__qualname__}"
+
+
 def relax(
     atoms: Any, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, optimizer: str = "BFGS",
     trajectory: str | Path | None = None, progress: Callable[[str], None] | None = None,
@@ -258,9 +265,10 @@ def relax(
     moved = require("ase.filters", extra="atoms").FrechetCellFilter(atoms) if cell else atoms
     with getattr(module, optimizer)(moved, logfile=None, trajectory=None if trajectory is None else str(trajectory)) as moves:
         if progress is not None:
-            moves.attach(lambda: progress(f"step {moves.nsteps}  {_largest(atoms):.3g} eV/A"), interval=10)
+            moves.attach(lambda: progress(f"step {moves.nsteps}  {largest_force(atoms):.3g} eV/A"), interval=10)
         return bool(moves.run(fmax=fmax, steps=steps))
 
 
-def _largest(atoms: Any) -> float:
+def largest_force(atoms: Any) -> float:
+    """The length of the largest force, eV per angstrom."""
     return float(np.linalg.norm(atoms.get_forces(), axis=1).max())

@@ -10,6 +10,7 @@ members and, as ``energy_std`` and ``forces_std``, their standard deviation (n -
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ class Committee:
         if (found := (units.get("energy", "eV"), units.get("length", "angstrom"))) != ("eV", "angstrom"):
             raise InputError(f"committee: expected a potential in eV and angstrom, this one is in {found[0]} and {found[1]}")
         return model.to(self.device, self.dtype).eval().requires_grad_(False)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all weights, dtype and settings: what the answers follow from."""
+        said = hashlib.sha256()
+        for member in self.members:
+            settings: Any = member.config
+            said.update(repr((type(member).__name__, sorted(settings.items(), key=str))).encode())
+            for name, value in sorted(member.state_dict().items()):
+                said.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                said.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return said.hexdigest()
 
     def __call__(self, graphs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Answers to one batch, a graph for each member: :func:`coset.data.structures.join` of float64 samples.

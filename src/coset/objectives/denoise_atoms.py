@@ -16,14 +16,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coset.errors import InputError
 from coset.objectives.energy_forces import LABELS, EnergyForces
 
 
-class DenoiseAtoms:
+class DenoiseAtoms(nn.Module):
     """``(model, batch) -> {"loss", "noise", ...}`` beside ``base``; outside training ``base`` alone.
+
+    ``base`` is told of the plan and of every step, so that a weight that changes goes on changing.
 
     ``probability`` of a structure, ``share`` of its atoms, ``std`` of the noise (angstrom), ``weight`` of the new term. The
     model takes ``known`` forces and gives ``noise`` in units of ``std``. InputError for numbers out of range, for a batch
@@ -37,12 +39,26 @@ class DenoiseAtoms:
                 f"DenoiseAtoms: probability and share in 0..1, std > 0, weight >= 0; "
                 f"got {probability}, {share}, {std}, {weight}"
             )
+        super().__init__()
         self.base = base or EnergyForces()
         self.probability, self.share, self.std, self.weight = probability, share, std, weight
 
-    def __call__(self, model: Any, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def plan(self, steps_per_epoch: int, epochs: int) -> None:
+        """Called before the first step."""
+        self.base.plan(steps_per_epoch, epochs)
+
+    def after_step(self, model: Any, step: int) -> None:
+        """``step`` steps are done."""
+        self.base.after_step(model, step)
+
+    def denominators(self, batch: Mapping[str, Tensor]) -> dict[str, int]:
+        """Those of ``base``; atoms for the noise, since how many move is not known before."""
+        return {**self.base.denominators(batch), "noise": len(batch["z"])}
+
+    def forward(self, model: Any, batch: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """Loss and terms; ``shares`` as for ``base``."""
         if not getattr(model, "training", False):
-            return self.base(model, batch)
+            return self.base(model, batch, shares)
         if "forces" not in batch:
             raise InputError(f"DenoiseAtoms: the batch has no forces, which tell the structure; it holds {sorted(batch)}")
         if not getattr(model, "config", {}).get("denoise"):
@@ -56,8 +72,8 @@ class DenoiseAtoms:
         errors = self.base.errors(model, {**out, "forces": forces}, batch)
         count = moved.sum().clamp(min=1)
         errors["noise"] = ((out["noise"] - noise).abs() * moved).sum() / (3 * count)
-        weights = {**self.base.weights, "noise": self.weight}
-        loss: Any = sum(weights[name] * error for name, error in errors.items())
+        weights = {name: self.weight if name == "noise" else self.base.weight(name) for name in errors}
+        loss: Any = sum(weights[name] * (shares or {}).get(name, 1.0) * error for name, error in errors.items())
         return {"loss": loss, **{name: error.detach() for name, error in errors.items()}}
 
     def draw(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
