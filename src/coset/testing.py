@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from coset.audits.claims import Verdict, judge_claim
 from coset.audits.elements import element_name, join, lift, steps
 from coset.audits.members import Members
-from coset.audits.precision import at_dtype, cast, tolerance
+from coset.audits.precision import at_dtype, cast, dtype_of, tolerance
 from coset.audits.trivial import why_trivial
 from coset.contract import Contract, contracts_of
 from coset.errors import CosetError, InputError
@@ -41,11 +41,14 @@ ELEMENTS = 8  #: random elements that check visits
 
 
 class Broken(AssertionError):
-    """A promise that does not hold: says which, where, and by how much (``error``, where it is a matter of size)."""
+    """A promise that does not hold: says which, where, and by how much (``error``, where it is a matter of size).
 
-    def __init__(self, message: str, error: float = math.nan) -> None:
+    ``contract`` is the one over the factor that fails, bound to the sample, and ``element`` the worst element, where known.
+    """
+
+    def __init__(self, message: str, error: float = math.nan, *, contract: Contract | None = None, element: Any = None) -> None:
         super().__init__(message)
-        self.error = error
+        self.error, self.contract, self.element = error, contract, element
 
 
 @dataclass
@@ -98,7 +101,7 @@ def check(model: Callable[..., Any], x: Any = None, contracts: Contract | Sequen
     name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", type(model).__name__)
     checked = []
     for contract in promised:
-        sample = sample_for(contract, x)
+        sample = sample_for(contract, x, model)
         recorded = contract.claim == "learned" and any(isinstance(declared.kind, Recorded) for _, declared in contract.inputs)
         # as the model sees it
         start = sample if recorded else contract.inputs.pack(contract.bind(sample).origin(contract.inputs.unpack(sample)))
@@ -111,14 +114,20 @@ def check(model: Callable[..., Any], x: Any = None, contracts: Contract | Sequen
     return Report(checked)
 
 
-def assert_equivariant(f: Callable[..., Any], contract: Contract, x: Any = None, samples: int = 64) -> Checked:
-    """Assert the contract alone, at the identity, the generators and ``samples`` seeded elements of every factor."""
+def assert_equivariant(
+    f: Callable[..., Any], contract: Contract, x: Any = None, samples: int = 64, *, seed: int = 0, dtype: str = "float64"
+) -> Checked:
+    """Assert the contract alone, at the identity, the generators and ``samples`` seeded elements of every factor.
+
+    ``f`` computes in ``dtype``, which says what rounding explains. Raises Broken where the contract does not hold.
+    """
     if samples < 1:
         raise InputError(f"assert_equivariant: samples is at least 1, got {samples}")
-    sample = sample_for(contract, x)
-    f = at_dtype(f, torch.float64)
+    kind = dtype_of(dtype)
+    sample = cast(contract.inputs, sample_for(contract, x, f), kind)
+    f = at_dtype(f, kind)
     name = type(f).__name__ if isinstance(f, nn.Module) else getattr(f, "__name__", type(f).__name__)
-    found = [_judge(f, part, sample, name, samples, []) for part in contract.factors()]
+    found = [_judge(f, part, sample, name, samples, [], seed=seed, dtype=kind) for part in contract.factors()]
     return max(found, key=lambda one: one.error)
 
 
@@ -139,10 +148,17 @@ def cases(*modules: ModuleType) -> Iterator[tuple[str, type[nn.Module]]]:
 # ---------------------------------------------------------------------------------------------------- equivariance
 
 
-def sample_for(contract: Contract, x: Any = None) -> dict[str, Tensor]:
-    """``x`` by name and in float64, checked against the contract's inputs; random, always the same, where none is given."""
+def sample_for(contract: Contract, x: Any = None, model: Any = None) -> dict[str, Tensor]:
+    """``x`` by name and in float64, checked against the contract's inputs; random, always the same, where none is given.
+
+    A ``model`` that knows better than its fields what it is made for says so by ``example(generator)``.
+    """
     if x is None:
         generator = torch.Generator().manual_seed(0)
+        if callable(own := getattr(model, "example", None)):
+            drawn = own(generator)
+            if set(drawn) == set(contract.inputs.names()):
+                return sample_for(contract, drawn)
         return contract.inputs.example(space=_space(contract), generator=generator)
     packed = contract.inputs.pack(x)
     contract.inputs.check(packed)
@@ -160,19 +176,23 @@ def _space(contract: Contract) -> int:
     return 3
 
 
-def _judge(f: Any, contract: Contract, x: dict[str, Tensor], name: str, samples: int, skipped: list[str]) -> Checked:
+def _judge(
+    f: Any, contract: Contract, x: dict[str, Tensor], name: str, samples: int, skipped: list[str], *, seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> Checked:  # fmt: skip
     bound = contract.bind(x)
-    sampled = bound.group.sample(samples, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sampled = bound.group.sample(samples, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     g = sampled
     if isinstance(bound.group, Group):
         own, _ = steps(bound.group)
         first = lift(bound.group.identity(dtype=torch.float64))
         g = join(first, own[: 2 * ELEMENTS], sampled) if own is not None else join(first, sampled)
-    verdict = judge_claim(f, bound, x, g)
-    worst = element_name(bound.group, g[verdict.place], verdict.place) if verdict.place is not None else ""
+    verdict = judge_claim(f, bound, x, g, limit=tolerance(dtype))
+    element = g[verdict.place] if verdict.place is not None else None
+    worst = element_name(bound.group, element, verdict.place) if verdict.place is not None else ""
     found = Checked(str(contract), contract.claim, verdict.error, verdict.limit, worst, verdict.p_value, skipped)
     if not verdict.holds:
-        raise Broken(_sentence(name, contract, verdict, worst), verdict.error)
+        raise Broken(_sentence(name, contract, verdict, worst), verdict.error, contract=bound, element=element)
     return found
 
 

@@ -19,7 +19,7 @@ from coset.reps.fields import Field
 from coset.reps.image import Image
 
 KEYS = ["schema", "group", "contract", "per_element", "layers", "floor", "verdict", "error", "interval", "tolerance", "dtype",
-        "samples", "seed"]  # fmt: skip
+        "samples", "seed", "causes"]  # fmt: skip
 
 
 @pytest.fixture

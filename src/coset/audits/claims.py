@@ -30,12 +30,14 @@ class Verdict:
     what: str = "relative error"
 
 
-def judge_claim(f: Callable[..., Any], contract: Contract, x: dict[str, Tensor], g: Any) -> Verdict:
+def judge_claim(
+    f: Callable[..., Any], contract: Contract, x: dict[str, Tensor], g: Any, *, limit: float = tolerance(torch.float64)
+) -> Verdict:
     """Judge a contract bound to ``x`` at the elements ``g``; ``where`` restricts it to the members it names.
 
-    ``exact``: every error is within the dtype's tolerance. ``approximate``: within ``bound``. ``broken``: the largest
-    exceeds ``bound`` (1e-3 by default). ``learned``: measured only. ``mean``: the residual averages to zero over seeds
-    (random signs). ``law``: outputs at ``g . x`` and ``g .`` outputs at ``x`` have one law (energy distance).
+    ``exact``: every error is within ``limit``, the dtype's tolerance. ``approximate``: within ``bound``. ``broken``: the
+    largest exceeds ``bound`` (1e-3 by default). ``learned``: measured only. ``mean``: the residual averages to zero over
+    seeds (random signs). ``law``: outputs at ``g . x`` and ``g .`` outputs at ``x`` have one law (energy distance).
     """
     if contract.claim in ("mean", "law"):
         return _statistical(f, contract, x, g)
@@ -45,9 +47,8 @@ def judge_claim(f: Callable[..., Any], contract: Contract, x: dict[str, Tensor],
     if contract.claim == "learned":
         return Verdict(True, error, float("inf"), worst)
     if contract.claim == "broken":
-        limit = BROKEN if contract.bound is None else contract.bound
-        return Verdict(error > limit, error, limit, worst)
-    limit = tolerance(torch.float64)
+        least = BROKEN if contract.bound is None else contract.bound
+        return Verdict(error > least, error, least, worst)
     if contract.claim == "approximate":
         limit = float("inf") if contract.bound is None else max(contract.bound, limit)
     return Verdict(error <= limit, error, limit, worst)

@@ -19,6 +19,7 @@ factor, which is enough.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,11 +30,12 @@ from torch import Tensor
 
 from coset.audits import elements as chosen
 from coset.audits import precision
+from coset.audits.causes import explain
 from coset.audits.layers import layer_errors
 from coset.audits.members import Members
 from coset.audits.passes import BATCH, Plan
 from coset.audits.trivial import why_trivial
-from coset.audits.verdict import Audit, across_dtypes, bootstrap, join_audits, judge
+from coset.audits.verdict import FAIL, Audit, across_dtypes, bootstrap, join_audits, judge
 from coset.contract import Contract, contracts_of
 from coset.errors import CosetError, InputError
 from coset.groups.rotations import planar_angle
@@ -86,15 +88,16 @@ def equivariance_error(
 def audit(
     f: Callable[..., Any], data: Any, contract: Contract | None = None, *, elements: Any = None, samples: int = 64,
     dtype: str | Sequence[str] = "float64", tolerance: float | None = None, seed: int = 0, layers: bool = True,
-    batch: int = BATCH,
+    batch: int = BATCH, causes: float = 0.0,
 ) -> Audit:  # fmt: skip
     """Measure ``f`` on ``data`` against ``contract`` (by default those that ``f`` carries).
 
     ``data`` is one sample of the contract's inputs (which may hold many members, as a batch of images does) or a list of
     samples. At most ``samples`` members (drawn with ``seed``) and ``samples`` group elements are visited; ``elements``, a
     batch of them, says which. With several dtypes the verdict is that of the finest one, and an error that does not drop
-    with the dtype is said not to be rounding. Raises InputError for data that do not fit the fields, an empty orbit,
-    outputs that are not the declared ones (ContractError).
+    with the dtype is said not to be rounding. A failure is looked into for at most ``causes`` seconds
+    (:mod:`coset.audits.causes`). Raises InputError for data that do not fit the fields, an empty orbit, outputs that are not
+    the declared ones (ContractError).
     """
     names = [dtype] if isinstance(dtype, str) else list(dtype)
     if not names:
@@ -105,14 +108,23 @@ def audit(
     parts = []
     for one in promised:
         for part in one.factors():
-            found = [
+            measured = [
                 _audit(f, data, part, elements=elements, samples=samples, dtype=name, tolerance=tolerance, seed=seed,
                        layers=layers, batch=batch)
                 for name in sorted(names, key=precision.tolerance)
             ]  # fmt: skip
-            parts.append(across_dtypes(found))
+            parts.append(across_dtypes(measured))
     whole = promised[0] if len(promised) == 1 else None
-    return parts[0] if len(parts) == 1 else join_audits(parts, str(whole or "all contracts"), str(whole.group if whole else ""))
+    told = parts[0]
+    if len(parts) > 1:
+        told = join_audits(parts, str(whole or "all contracts"), str(whole.group if whole else ""))
+    if causes > 0 and told.verdict == FAIL and not told.trivial:
+        start = time.monotonic()
+        found = explain(f, data, promised, dtype=told.dtype, tolerance=tolerance, seed=seed, seconds=causes)
+        told.causes = [cause.to_dict() for cause in found]
+        if not found and time.monotonic() - start > causes:
+            told.notes.append(f"the search for a cause stopped after {causes:g} s; audit(..., causes=60) searches longer")
+    return told
 
 
 def _audit(

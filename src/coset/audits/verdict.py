@@ -44,6 +44,8 @@ class Audit(Finding):
     by_dtype: dict[str, float] = field(default_factory=dict)
     parts: list[dict[str, Any]] = field(default_factory=list)  #: one summary for each factor or contract
     angles: np.ndarray | None = None  #: degrees, where the elements are rotations of the plane
+    #: why it fails (:class:`coset.audits.causes.Cause` as plain values), empty where none fits; None: nobody looked
+    causes: list[dict[str, Any]] | None = None
 
     @property
     def quantiles(self) -> dict[int, float]:
@@ -72,6 +74,7 @@ class Audit(Finding):
             "dtype": self.dtype,
             "samples": self.samples,
             "seed": self.seed,
+            "causes": self.causes,
         })  # fmt: skip
 
     def __str__(self) -> str:
@@ -83,9 +86,27 @@ class Audit(Finding):
         ]
         if self.offender:
             layer = next(rung for rung in self.layers if rung["name"] == self.offender)
-            cause = f" ({layer['cause']})" if layer["cause"] else ""
+            cause = f" ({layer['cause']})" if layer["cause"] and not self.causes else ""
             lines.append(f"first layer above the floor: {self.offender} {layer['error']:.2g}{cause}")
+        lines += [f"{head}: {words}" for head, words in self.why()]
         return "\n".join(lines + self.notes)
+
+    def why(self) -> list[tuple[str, str]]:
+        """The search for causes in words: ``("cause", ...)`` and ``("try", ...)``; empty where nobody looked."""
+        if self.causes is None:
+            return []
+        if not self.causes:
+            return [("cause", "none found, no usual one explains the error" + self._begins())]
+        told = [("cause", f"likely {one['name']}, because {one['sentence']}") for one in self.causes]
+        return told + [("try", fix) for fix in dict.fromkeys(one["fix"] for one in self.causes)]
+
+    def _begins(self) -> str:
+        """Where the error begins, after a statement that explains nothing."""
+        layer = next((rung for rung in self.layers if rung["name"] == self.offender), None) if self.offender else None
+        if layer is None:
+            return ""
+        told = f" ({layer['cause']})" if layer["cause"] else ""
+        return f"; it begins in layer {self.offender}, {layer['field']}, error {layer['error']:.2g}{told}"
 
     def show(self) -> None:
         """Print the finding in words."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from coset.contract import Contract
 
 SHOWN = 16  #: elements in the table; of more, the worst
+SECONDS = 5.0  #: for which the cause of a failure is looked for
 
 
 Tolerance = Annotated[
@@ -36,7 +37,20 @@ Atoms = Annotated[
         "calculator as package.module:attribute, and is held to all that a potential must obey.",
     ),
 ]
-Out = Annotated[Path | None, Parameter(help='Folder for audit.json, audit.npz and, with the extra "report", audit.png.')]
+Out = Annotated[
+    Path | None,
+    Parameter(help='Folder for audit.json, audit.npz, the page audit.html and, with the extra "report", audit.png.'),
+]
+Beside = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Another target on the same page, at most five; the exit code stays that of TARGET.", negative=(), metavar="TARGET"
+    ),
+]
+Labels = Annotated[
+    str | None,
+    Parameter(help="Classes of the samples, for the page: FILE.npy or FILE.npz:array. The digits bring their own."),
+]
 
 
 def audit(
@@ -53,35 +67,44 @@ def audit(
     samples: Samples = 64,
     seed: Seed = 0,
     out: Out = None,
+    beside: Beside = None,
+    labels: Labels = None,
     json: AsJson = False,
     trust_pickle: Trust = False,
 ) -> int:
     """Measure how far a callable is from a contract, or from all that it promises; exit code 1 where one is not met."""
     from coset.cli.options import check_writable, promised
     from coset.cli.show import emit
+    from coset.errors import InputError
     from coset.interop.target import load_target
 
     check_writable(out)
+    if out is None and (beside or labels):
+        raise InputError("--beside and --labels are for the page, which --out FOLDER asks for")
     if atoms is not None:
         from coset.cli.audit_atoms import audit_atoms
 
-        finest = (dtype or ["float64"])[0]
-        return audit_atoms(target, atoms, dtype=finest, tolerance=tolerance, samples=samples, seed=seed, out=out, json=json)
+        return audit_atoms(target, atoms, dtype=dtype, tolerance=tolerance, samples=samples, seed=seed, out=out, json=json)
     stated = promised(None, group, inputs, outputs) if group is not None or inputs or outputs else ()
     f = load_target(target, trust_pickle=trust_pickle)
     contracts = stated or promised(f, None, None, None)
+    others = [(name, load_target(name, trust_pickle=trust_pickle)) for name in beside or []]
     judged, documents = [], []
     for i, contract in enumerate(contracts):
         place = out if out is None or len(contracts) == 1 else out / str(i)
         found, told = _measure(f, contract, target, data, (dtype, tolerance, samples, seed), place)
         judged.append(found is None or contract.claim == "broken" or found.verdict == "PASS")
         documents.append(told)
+        fails = found is not None and found.verdict != "PASS" and group is not None
+        following = _next(target, contract, group or "", inputs or [], outputs or [], data) if fails else ""
+        if found is not None and place is not None:
+            _page(place, [(target, f), *others], found, following, contract, data, labels, (dtype, tolerance, samples, seed))
         if not json and found is not None:
             if i:
                 print()
             _show(found, place)
-            if found.verdict != "PASS" and group is not None:
-                print(f"next     {_next(target, contract, group, inputs or [], outputs or [], data)}")
+            if following:
+                print(f"next     {following}")
     if json:
         emit(documents[0] if len(documents) == 1 else {"schema": documents[0]["schema"], "audits": documents})
     return 0 if all(judged) else 1
@@ -106,7 +129,8 @@ def _measure(
     x = sample_of(data, contract)
     answer_once(f, x, contract, target, dtypes[0])
     note(f"auditing {target} against {spelled}" + ("" if contract.claim == "exact" else f", claimed {contract.claim}"))
-    found = measure(f, x, contract, dtype=dtypes, tolerance=tolerance, samples=samples, seed=seed)
+    search = 0.0 if contract.claim == "broken" else SECONDS
+    found = measure(f, x, contract, dtype=dtypes, tolerance=tolerance, samples=samples, seed=seed, causes=search)
     told = {**found.to_json(), "contract": spelled, "claim": contract.claim}
     if out is not None:
         _save(found, told, out)
@@ -145,6 +169,25 @@ def _save(found: Audit, told: dict[str, Any], out: Path) -> None:
         write_atomically(out / "audit.png", picture.getvalue())
 
 
+def _page(
+    out: Path, targets: Sequence[tuple[str, Any]], found: Audit, following: str, contract: Contract, data: str | None,
+    labels: str | None, how: tuple[Any, ...],
+) -> None:  # fmt: skip
+    """The page beside the numbers; a model whose orbits cannot be recorded keeps its numbers and gets none."""
+    from coset.cli.audit_page import Shown, write_page
+    from coset.cli.options import sample_of
+    from coset.cli.show import note
+    from coset.errors import CosetError
+
+    shown = [Shown(target, f, found if i == 0 else None, following if i == 0 else "") for i, (target, f) in enumerate(targets)]
+    try:
+        write_page(out / "audit.html", shown, sample_of(data, contract), contract, data=data, labels=labels, how=how)
+    except CosetError as error:
+        if len(targets) > 1 or labels is not None:
+            raise
+        note(f"no page: {error}")
+
+
 def _show(found: Audit, out: Path | None) -> None:
     from coset.cli.show import table
 
@@ -158,9 +201,10 @@ def _show(found: Audit, out: Path | None) -> None:
     )
     if found.layers:
         print()
+        hinted = not found.causes  # a guess by the layer's class gives way to what was measured
         rows = [
             [layer["name"], f"{layer['error']:.2g}", layer["field"] + (" (guessed)" if layer["guessed"] else ""),
-             (layer["cause"] or "first above the floor") if layer["name"] == found.offender else ""]
+             ((hinted and layer["cause"]) or "first above the floor") if layer["name"] == found.offender else ""]
             for layer in found.layers
         ]  # fmt: skip
         table(["layer", "error", "as", "cause"], rows)
@@ -169,10 +213,13 @@ def _show(found: Audit, out: Path | None) -> None:
     print(f"verdict  {found.verdict}  relative error {found.error:.2g} [{low:.2g}, {high:.2g}]  (worst: {found.worst})")
     how = f"{found.dtype}, {found.samples} samples, seed {found.seed}"
     print(f"judged   tolerance {found.tolerance:.2g}, floor {found.floor:.2g}, {how}")
+    for head, words in found.why():
+        print(f"{head:<9}{words}")
     for line in found.notes:
         print(f"note     {line}")
     if out is not None:
-        print(f"files    {out}/audit.json, {out}/audit.npz")
+        page = f", {out}/audit.html" if (out / "audit.html").is_file() else ""
+        print(f"files    {out}/audit.json, {out}/audit.npz{page}")
 
 
 def _next(target: str, contract: Contract, group: str, inputs: Sequence[str], outputs: Sequence[str], data: str | None) -> str:
