@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+from coset.errors import InputError
+from coset.records import read_results, slug
 
 
 @cache
@@ -28,3 +34,34 @@ def citations(methods: Mapping[str, Mapping[str, Any]], names: Sequence[str]) ->
                 used.setdefault(key, []).append(name)
     known = references()
     return [{"key": key, "methods": ", ".join(own), "bibtex": known[key]} for key, own in used.items() if key in known]
+
+
+def software() -> dict[str, str]:
+    """The entry of this package, in the manner of :func:`citations`."""
+    bibtex = (
+        "@software{coset,\n  author  = {{The coset authors}},\n"
+        "  title   = {coset: symmetry in machine learning, measured, imposed, learned, compared},\n"
+        f"  version = {{{version('coset')}}},\n}}"
+    )
+    return {"key": "coset", "methods": "all of it", "bibtex": bibtex}
+
+
+def cited(folder: str | Path) -> list[dict[str, str]]:
+    """This package and the sources of every finished row of a run folder; of one row, where ``folder`` is that of a row.
+
+    Sources are those that the run itself kept (``task.json``). InputError for a folder without results.
+    """
+    folder = Path(folder).absolute()
+    inside = folder.parent.parent.name == "rows"
+    run = folder.parents[2] if inside else folder
+    done = list(dict.fromkeys(result.method for result in read_results(run)))
+    names = [name for name in done if not inside or slug(name) == folder.parent.name]
+    if not names:
+        raise InputError(
+            f"no finished row in {folder}; expected a folder written by coset compare or coset train, or a row of it"
+        )
+    try:
+        task = json.loads((run / "task.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run}/task.json, which names the sources of its methods, cannot be read: {error}") from error
+    return [software(), *citations(task.get("methods", {}), names)]
