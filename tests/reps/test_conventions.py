@@ -15,18 +15,23 @@ from coset.reps.clebsch_gordan import wigner_3j
 from coset.reps.conventions import (
     e3nn_sign,
     e3nn_wigner_3j,
+    from_escnn,
     from_literature,
     matrix_to_ir_mul,
     matrix_to_mul_ir,
+    motion_from_pixels,
+    motion_to_pixels,
     mul_ir_order,
     quaternion_from_xyzw,
     quaternion_to_xyzw,
     rotation_from_literature,
     rotation_to_literature,
+    to_escnn,
     to_ir_mul,
     to_literature,
     to_mul_ir,
 )
+from coset.reps.image import resample
 from coset.reps.irreps import Irreps
 from coset.reps.wigner import rotation_from_euler, wigner_matrix
 
@@ -88,6 +93,54 @@ def test_the_order_of_the_literature_in_both_layouts(generator):
     last = to_literature(MIXED, x)
     first = to_literature(Irreps(MIXED, layout="mul_ir"), to_mul_ir(MIXED, x))
     assert torch.allclose(to_mul_ir(MIXED, last), first, atol=1e-14)
+
+
+@pytest.mark.parametrize("l", [1, 2, 3])
+def test_features_of_escnn(l, generator):
+    v = torch.nn.functional.normalize(torch.randn(9, 3, generator=generator).double(), dim=-1)
+    # what escnn 1.0 states of its real basis: complex harmonics (Condon-Shortley, orders -l..l) are C times the real ones
+    change = torch.zeros(2 * l + 1, 2 * l + 1, dtype=torch.complex128)
+    change[l, l] = 1
+    for m in range(1, l + 1):
+        change[l - m, [l - m, l + m]] = torch.tensor([-1j, 1]).to(change) / math.sqrt(2)
+        change[l + m, [l - m, l + m]] = (-1) ** m * torch.tensor([1j, 1]).to(change) / math.sqrt(2)
+    theta, phi = v[:, 2].acos().numpy(), torch.atan2(v[:, 1], v[:, 0]).numpy()
+    whole = torch.stack([torch.from_numpy(sph_harm_y(l, m, theta, phi)) for m in range(-l, l + 1)], -1)
+    assert torch.allclose(harmonics(l, v).to(change) @ change.T, whole, atol=1e-6)
+    # two copies of a vector: (y, z, x) of the first, then of the second
+    two = torch.tensor([1.0, 2, 10, 20, 100, 200], dtype=torch.float64)
+    assert torch.allclose(to_escnn(Irreps("2x1o"), two), torch.tensor([10.0, 100, 1, 20, 200, 2]).double(), atol=1e-13)
+    x = MIXED.randn(3, generator=generator)
+    assert torch.allclose(from_escnn(MIXED, to_escnn(MIXED, x)), x, atol=1e-13)
+
+
+def warped(image, pixels):
+    """What kornia.warp_affine and cv2.warpAffine document: destination (column, row) = source at the inverse of the matrix."""
+    height, width = image.shape[-2:]
+    whole = torch.cat([pixels, pixels.new_tensor([[0.0, 0.0, 1.0]])])
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([columns, rows, torch.ones_like(rows)], -1).double() @ torch.linalg.inv(whole).T
+    corners = 2 * places[..., :2] / torch.tensor([width - 1, height - 1]) - 1
+    return torch.nn.functional.grid_sample(image[None], corners[None], align_corners=True)[0]
+
+
+def test_motions_of_images_in_pixels(generator):
+    image = torch.rand(2, 9, 9, generator=generator).double()
+    angle = math.radians(30)
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+    shift = torch.tensor([2 / 9, -4 / 9], dtype=torch.float64)  # a pixel to the right, two down
+    pixels = motion_to_pixels(turn, shift, (9, 9))
+    assert torch.allclose(warped(image, pixels), resample(image, turn, shift), atol=1e-12)
+    for found, want in zip(motion_from_pixels(pixels, (9, 9)), (turn, shift), strict=True):
+        assert torch.allclose(found, want, atol=1e-14)
+    # OpenCV's and kornia's formula for a turn by 30 degrees (counter-clockwise as seen) about the center (4, 4)
+    a, b = math.cos(angle), math.sin(angle)
+    known = torch.tensor([[a, b, (1 - a) * 4 - b * 4], [-b, a, b * 4 + (1 - a) * 4]], dtype=torch.float64)
+    assert torch.allclose(motion_to_pixels(turn, None, (9, 9)), known, atol=1e-14)
+    moved = motion_to_pixels(torch.eye(2).double(), shift, (9, 9))
+    assert torch.allclose(moved, torch.tensor([[1.0, 0, 1], [0, 1, 2]]).double(), atol=1e-14)
+    wide = motion_from_pixels(motion_to_pixels(turn.expand(3, 2, 2), None, (5, 8)), (5, 8))[0]
+    assert torch.allclose(wide, turn.expand(3, 2, 2), atol=1e-14)
 
 
 def test_euler_angles_of_the_literature():

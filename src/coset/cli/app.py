@@ -40,15 +40,54 @@ VERBS = {
     "train": (
         "Train one method of a task.",
         "coset train digits plain --out runs/plain --set epochs=5\ncoset train digits plain --out runs/plain --resume\n"
-        "coset train potential MACE --train a.extxyz --test b.extxyz --cutoff 5",
+        "coset train potential MACE --train a.extxyz --test b.extxyz --cutoff 5\n"
+        "coset train potential MACE --train a.extxyz --test b.extxyz --init old.safetensors",
+    ),
+    "convert": (
+        "Convert a potential of another package, verified against it, to one file.",
+        "coset convert mace mp.model --trust-pickle --python MACE/bin/python",
+    ),
+    "data": (
+        "Convert and check large sets of structures; list and fetch public ones.",
+        "coset data convert md.extxyz.gz more.npz --out train.safetensors\ncoset data check train.safetensors\n"
+        "coset data list\ncoset data fetch acac",
+    ),
+    "export": (
+        "Write a trained model to one file, and print how programs use a potential.",
+        "coset export runs/mace --out mace.safetensors\n"
+        "coset export runs/mace --committee --out mace.safetensors\n"
+        "coset export mace.safetensors --out copy.safetensors --to lammps\n"
+        "coset export runs/nbody/rows/egnn/0 --out egnn.pt2 --to pt2",
+    ),
+    "md": (
+        "Run dynamics with a potential, and go on after a kill.",
+        "coset md mace.safetensors --atoms start.extxyz --steps 20000 \\\n    --temperature 300 --out runs/nve",
+    ),
+    "relax": (
+        "Relax structures with a potential.",
+        "coset relax mace.safetensors --atoms start.extxyz --out relaxed.extxyz --cell",
     ),
     "docs": (
         "Write pages about every task and model, with pictures.",
         "coset docs --out site\ncoset docs --tasks digits,nbody",
     ),
     "report": ("Write the page of a run folder again.", "coset report runs/digits"),
+    "cite": ("Print BibTeX of whatever a run used.", "coset cite runs/digits\ncoset cite runs/digits --keys"),
+    "card": (
+        "Write the card of a trained model, and a folder that a hub can hold.",
+        "coset card runs/digits/rows/plain/0 --license mit --out hub/plain",
+    ),
 }
-PATHS = {"list": "coset.cli.listing:listing"}  #: where the verb is no good name for a module
+PATHS = {"list": "coset.cli.listing:listing", "relax": "coset.cli.md:relax"}  #: where the verb is no good name for a module
+#: verbs that have verbs of their own: where each is, and what it does
+PARTS = {
+    "data": {
+        "convert": ("convert", "Write configurations of any source into one file that training reads piece by piece."),
+        "check": ("check", "Compare the checksums of a converted file; print what a set is and what looks wrong with it."),
+        "list": ("public", "List the public sets that can be fetched by name."),
+        "fetch": ("fetch", "Download public sets into the cache, checked; what is there is checked again."),
+    },
+}
 OPENING = "coset doctor\ncoset list tasks\ncoset compare digits"
 
 
@@ -63,6 +102,15 @@ def build() -> App:
         help_epilogue=_example(OPENING),
     )
     for verb, (does, example) in VERBS.items():
+        if verb in PARTS:
+            inner = App(
+                name=verb, help=does, help_epilogue=_example(example), help_format="plaintext", version_flags=[],
+                default_parameter=Parameter(negative=""),
+            )  # fmt: skip
+            for name, (function, says) in PARTS[verb].items():
+                inner.command(f"coset.cli.{verb}:{function}", name=name, help=says)
+            app.command(inner)
+            continue
         app.command(PATHS.get(verb, f"coset.cli.{verb}:{verb}"), name=verb, help=does, help_epilogue=_example(example))
     return app
 

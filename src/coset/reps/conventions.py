@@ -1,4 +1,4 @@
-"""Other people's conventions for irreps, and the way from and to each.
+"""Other people's conventions for irreps, rotations and images, and the way from and to each.
 
 | what | here | elsewhere |
 |---|---|---|
@@ -6,8 +6,12 @@
 | matrix between features | rows and columns in ir_mul | :func:`matrix_to_mul_ir`, :func:`matrix_to_ir_mul` |
 | real harmonics | y polar: degree 1 is x, y, z (e3nn) | z polar: y, z, x: :func:`to_literature`, :func:`from_literature` |
 | 3j tensors | signs of e3nn 0.6 | e3nn 0.4: times :func:`e3nn_sign` |
-| quaternions | ``(w, x, y, z)`` (also e3nn) | scipy, ROS ``(x, y, z, w)``: :func:`quaternion_to_xyzw`, ``_from_`` |
+| feature of SO(3) | as above | escnn: both at once, mul_ir and z polar: :func:`to_escnn`, :func:`from_escnn` |
+| quaternions | ``(w, x, y, z)`` (also e3nn, kornia) | scipy, escnn, ROS ``(x, y, z, w)``: :func:`quaternion_to_xyzw` |
 | Euler angles | ``Ry(alpha) Rx(beta) Ry(gamma)`` (e3nn) | ``Rz Ry Rz``: the same angles after :func:`rotation_to_literature` |
+| motion of an image | y up, -1 to 1 between edges | kornia, OpenCV: y down, pixel centers: :func:`motion_to_pixels` |
+
+Rotation matrices and rotation vectors (axis times angle) are those of scipy, escnn and kornia: nothing to convert.
 
 A linear layer needs no conversion of its weights ``(mul_in, mul_out)``: they stand between channels, whatever the layout.
 """
@@ -87,6 +91,16 @@ def from_literature(irreps: Irreps, x: Tensor) -> Tensor:
     return _turn(irreps, x, torch.tensor(CYCLE, dtype=torch.float64).T)
 
 
+def to_escnn(irreps: Irreps, x: Tensor) -> Tensor:
+    """A channels-last feature ``(..., dim)`` as escnn has it: copies one behind the other, each in the basis of textbooks."""
+    return to_literature(Irreps(irreps, layout="mul_ir"), to_mul_ir(irreps, x))
+
+
+def from_escnn(irreps: Irreps, x: Tensor) -> Tensor:
+    """The inverse of :func:`to_escnn`; ``irreps`` are channels-last."""
+    return to_ir_mul(irreps, from_literature(Irreps(irreps, layout="mul_ir"), x))
+
+
 def _turn(irreps: Irreps, x: Tensor, rotation: Tensor) -> Tensor:
     _check(irreps, x)
     degrees = sorted({ir.l for _, ir in irreps})
@@ -121,6 +135,34 @@ def quaternion_to_xyzw(q: Tensor) -> Tensor:
 def quaternion_from_xyzw(q: Tensor) -> Tensor:
     """``(x, y, z, w)`` to ``(w, x, y, z)``."""
     return q.roll(1, -1)
+
+
+# ---------------------------------------------------------------------- motions of images
+
+
+def motion_to_pixels(matrix: Tensor, shift: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """``p -> matrix p + shift`` as the ``(..., 2, 3)`` matrix between pixels of ``kornia.warp_affine`` and ``cv2.warpAffine``.
+
+    There a pixel's center is ``(column, row)``, rows run downwards, and the matrix leads from source to destination, as an
+    element moves the content of an image here. ``size`` is ``(H, W)``; ``matrix`` is ``(..., 2, 2)``, ``shift`` ``(..., 2)``.
+    """
+    shift = matrix.new_zeros(matrix.shape[:-1]) if shift is None else shift
+    scale, middle = _pixels(matrix, size)
+    turn = scale[:, None] * matrix / scale
+    return torch.cat([turn, (middle + scale * shift - (turn @ middle[:, None])[..., 0])[..., None]], -1)
+
+
+def motion_from_pixels(pixels: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The inverse of :func:`motion_to_pixels`: matrix and shift."""
+    scale, middle = _pixels(pixels, size)
+    turn = pixels[..., :2]
+    return turn * scale / scale[:, None], (pixels[..., 2] - middle + (turn @ middle[:, None])[..., 0]) / scale
+
+
+def _pixels(like: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Pixels per unit along x and (downwards) y, and the center of the image in pixels."""
+    height, width = size
+    return like.new_tensor([width / 2, -height / 2]), like.new_tensor([(width - 1) / 2, (height - 1) / 2])
 
 
 # ---------------------------------------------------------------------- signs of 3j tensors
