@@ -35,7 +35,9 @@ def square(x):
 
 
 @pytest.mark.parametrize(
-    ("law", "group"), [(ring, O(2)), (square, D(4)), (lambda x: np.tanh(x[:, 0] + x[:, 1]), None)], ids=str
+    ("law", "group"),
+    [(ring, O(2)), (square, D(4)), (lambda x: np.tanh(x[:, 0] + x[:, 1]), None)],
+    ids=["ring", "square", "none"],
 )
 def test_the_planted_group_is_found(law, group):
     x, fresh = points(), points(200, seed=1)
