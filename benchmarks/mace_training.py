@@ -12,6 +12,7 @@ layers, correlation 3. The clock counts batching and steps. This file imports no
 import argparse
 import json
 import math
+import os
 import sys
 import time
 import warnings
@@ -125,8 +126,9 @@ def main(order_file: str, sets_file: str, figures_file: str) -> None:
     kinds = ["valid"] if order.get("pilot") else list(KINDS[1:])
     found = {kind: judge(model, batches[kind]) for kind in kinds}
     found |= {"steps": steps, "cpu_seconds": seconds, "parameters": sum(p.numel() for p in model.parameters())}
-    with open(figures_file, "w") as file:
+    with open(f"{figures_file}.part", "w") as file:
         json.dump(found, file)
+    os.replace(f"{figures_file}.part", figures_file)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -40,34 +39,38 @@ CHOSEN = 2  #: of :data:`TRIED`, by validation: 44.5, 52.2, 37.0, 55.2 and 48.3 
 
 
 def measure(
-    *, data: str = BESIDE, python: str = "", minutes: float = 10.0, epochs: int = 170, seed: int = 0, pilots: bool = False
-) -> dict[str, Any]:
-    """Errors of all, and ours over theirs; with ``pilots`` only mace-torch's validation errors after three minutes each."""
+    *, data: str = BESIDE, python: str = "", minutes: float = 10.0, epochs: int = 180, hidden: str = "64x0e+64x1o",
+    seed: int = 0, pilots: bool = False, keep: str = "accept/acac_duel",
+) -> dict[str, Any]:  # fmt: skip
+    """Errors of all, and ours over theirs; with ``pilots`` only mace-torch's validation errors after three minutes each.
+
+    Answers are kept in the folder ``keep``; broken off, the same command goes on with those that are missing.
+    """
     from accelerate import environment
 
-    python = python or environment()
-    with tempfile.TemporaryDirectory() as kept:
-        folder = Path(kept)
-        write_sets(Path(data), folder / "sets.npz")
-        if pilots:
-            orders = [dict(order, hidden=SIZES["small"], seconds=180.0, seed=seed, pilot=True) for order in TRIED]
-            return {"pilots": [{**order, **turns(folder, [theirs(python, folder, order)])[0]} for order in orders]}
-        best = TRIED[CHOSEN]
-        order = {**best, "seconds": 60 * minutes, "seed": seed}
-        small, ours = turns(folder, [
-            theirs(python, folder, order | {"hidden": SIZES["small"]}), mine(folder, data, seed, epochs=epochs),
-        ])  # fmt: skip
-        same = small["steps"] // (450 // best["batch"])
-        large, equal = turns(folder, [
-            theirs(python, folder, order | {"hidden": SIZES["large"]}),
-            mine(folder, data, seed, epochs=same, batch=5, lr=best["lr"]),
-        ])  # fmt: skip
-    found: dict[str, Any] = {"mace_torch_small": small, "mace_torch_large": large, "ours": ours, "ours_at_their_steps": equal}
+    python, folder = python or environment(), Path(keep)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sets(Path(data), folder / "sets.npz")
+    if pilots:
+        orders = [dict(order, hidden=SIZES["small"], seconds=180.0, seed=seed, pilot=True) for order in TRIED]
+        return {"pilots": [{**order, **turns([theirs(python, folder, order)])[0]} for order in orders]}
+    best = TRIED[CHOSEN]
+    order = {**best, "seconds": 60 * minutes, "seed": seed}
+    small, ours = turns([
+        theirs(python, folder, order | {"hidden": SIZES["small"]}), mine(folder, data, seed, epochs=epochs, hidden=hidden),
+    ])  # fmt: skip
+    same = small["steps"] // (450 // best["batch"])
+    large, equal = turns([
+        theirs(python, folder, order | {"hidden": SIZES["large"]}),
+        mine(folder, data, seed, epochs=same, batch=5, lr=best["lr"]),
+    ])  # fmt: skip
+    rows = {"mace_torch_small": small, "mace_torch_large": large, "ours": ours, "ours_at_their_steps": equal}
+    ratios = {}
     for kind in ("300K", "600K"):
-        mae = {name: figures[kind]["force_mae"] for name, figures in found.items() if "300K" in figures}
-        found[f"best_{kind}"] = mae["ours"] / min(mae["mace_torch_small"], mae["mace_torch_large"])
-        found[f"equal_{kind}"] = mae["ours_at_their_steps"] / mae["mace_torch_small"]
-    return found
+        mae = {name: figures[kind]["force_mae"] for name, figures in rows.items()}
+        ratios[f"best_{kind}"] = mae["ours"] / min(mae["mace_torch_small"], mae["mace_torch_large"])
+        ratios[f"equal_{kind}"] = mae["ours_at_their_steps"] / mae["mace_torch_small"]
+    return rows | ratios
 
 
 def write_sets(data: Path, file: Path) -> None:
@@ -93,7 +96,7 @@ def path_of(data: Path, stem: str) -> Path:
 
 def theirs(python: str, folder: Path, order: dict[str, Any]) -> tuple[list[str], Path]:
     """The command that trains mace-torch, and the file it answers in."""
-    name = f"theirs-{order['hidden'].partition('x')[0]}"
+    name = "theirs-" + "-".join(str(value) for value in order.values())
     (folder / f"{name}.order").write_text(json.dumps(order))
     answer = folder / f"{name}.json"
     words = [
@@ -140,6 +143,8 @@ def worker(data: str, seed: str, changes: str, answer: str) -> None:
     """Ours, in a process of its own: errors of the acceptance of ``acac`` in mace-torch's words."""
     from acac import measure as train
 
+    from coset.records import write_atomically
+
     found = train(data=data, seed=int(seed), **json.loads(changes))
     sets = {
         kind: {"force_mae": found[f"force_mae_{kind.lower()}_mev_a"], "force_rmse": found[f"force_rmse_{kind.lower()}_mev_a"],
@@ -147,7 +152,7 @@ def worker(data: str, seed: str, changes: str, answer: str) -> None:
         for kind in ("300K", "600K")
     }  # fmt: skip
     kept = {name: found[name] for name in ("steps", "cpu_seconds", "parameters")}
-    Path(answer).write_text(json.dumps(sets | kept))
+    write_atomically(Path(answer), json.dumps(sets | kept))
 
 
 def bounds(*, pilots: bool = False, minutes: float = 10.0, **_: Any) -> tuple:

@@ -1,25 +1,22 @@
 """What a model costs: parameters, floating point operations, seconds and memory of a forward pass and of a training step.
 
 Operations are counted by ``torch.utils.flop_counter`` (matrix products and convolutions, twice the multiply-adds), times
-are medians after warming up, memory is what the step adds at its peak: allocated by torch on a GPU, resident growth of the
-process on a CPU (sampled, so a lower bound).
+are medians after warming up, memory is what the step adds at its peak (:mod:`coset.audits.memory`).
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from coset.audits.memory import peak_bytes, process_peak
 from coset.contract import evaluating, frozen
 from coset.errors import InputError
 from coset.records import Finding
@@ -102,11 +99,6 @@ def cost(
     )  # fmt: skip
 
 
-def process_peak() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def _step(forward: Callable[[], Any], learned: list[nn.Parameter], loss: Callable[[Any], Tensor]) -> Callable[[], None]:
     def step() -> None:
         for p in learned:
@@ -142,49 +134,3 @@ def median_seconds(call: Callable[[], Any], repeats: int, device: torch.device) 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that one call adds at its peak."""
-    if device.type == "cuda":
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        call()
-        _wait(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    watch = _Watch()
-    with watch:
-        call()
-    return watch.grown
-
-
-class _Watch:
-    """Resident memory of this process, sampled every millisecond from another thread."""
-
-    def __enter__(self) -> _Watch:
-        self.start = self.top = _resident()
-        self.done = threading.Event()
-        self.thread = threading.Thread(target=self._sample, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.done.set()
-        self.thread.join()
-        self.top = max(self.top, _resident())
-
-    def _sample(self) -> None:
-        while not self.done.wait(1e-3):
-            self.top = max(self.top, _resident())
-
-    @property
-    def grown(self) -> int:
-        return max(0, self.top - self.start)
-
-
-def _resident() -> int:
-    """Resident bytes now (Linux); the peak so far elsewhere."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return process_peak()

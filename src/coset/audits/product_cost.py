@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from coset.audits.cost import median_seconds, peak_bytes
+from coset.audits.cost import median_seconds
+from coset.audits.memory import peak_bytes
 from coset.errors import InputError
 from coset.ops.plan import Plan
 from coset.records import Finding

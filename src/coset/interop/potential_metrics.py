@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coset.audits.cost import peak_bytes
 from coset.audits.cutoff import continuity
+from coset.audits.memory import peak_bytes
 from coset.audits.precision import at_dtype
 from coset.data.structures import Structures
 from coset.interop.ase import Calculator, atoms_of, surface

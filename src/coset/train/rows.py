@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import dataclasses
-import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coset.audits.memory import forget, high_water
 from coset.contract import Contract, seeded
 from coset.errors import InputError
 from coset.recipe import Data, Recipe
@@ -212,23 +211,13 @@ class PeakMemory:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        gc.collect()
+        forget()
         if device != "cpu":
             torch.cuda.reset_peak_memory_stats(device)
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # what earlier rows left to the allocator
-            Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the old peak
 
     def read(self) -> int:
         """The peak so far; on systems that cannot forget, that of the process's whole life."""
-        if self.device != "cpu":
-            return torch.cuda.max_memory_allocated(self.device)
-        with contextlib.suppress(OSError, StopIteration):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-        import resource
-
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return torch.cuda.max_memory_allocated(self.device) if self.device != "cpu" else high_water()
 
 
 @contextlib.contextmanager
