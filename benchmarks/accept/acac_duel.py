@@ -114,14 +114,10 @@ def mine(folder: Path, data: str, seed: int, **changes: Any) -> tuple[list[str],
     return [sys.executable, str(HERE), "--worker", data, str(seed), json.dumps(changes), str(answer)], answer
 
 
-def turns(folder: Path, work: list[tuple[list[str], Path]]) -> list[dict[str, Any]]:
-    """Run the commands, only one of them at any time, a few seconds each; their answers."""
-    setting = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "MALLOC_MMAP_THRESHOLD_": "1073741824",
-        "MALLOC_TRIM_THRESHOLD_": "1073741824",
-    }
-    running = [subprocess.Popen(words, env=setting, stdout=sys.stderr) for words, _ in work]
+def turns(work: list[tuple[list[str], Path]]) -> list[dict[str, Any]]:
+    """Run the commands without an answer, only one of them at any time, a few seconds each; all answers."""
+    setting = os.environ | {"OMP_NUM_THREADS": "1"} | KEEPS
+    running = [subprocess.Popen(words, env=setting, stdout=sys.stderr) for words, answer in work if not answer.exists()]
     for process in running:
         process.send_signal(signal.SIGSTOP)
     try:

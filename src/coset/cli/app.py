@@ -67,6 +67,10 @@ VERBS = {
         "Relax structures with a potential.",
         "coset relax mace.safetensors --atoms start.extxyz --out relaxed.extxyz --cell",
     ),
+    "serve": (
+        "Show a folder of audits and runs in the browser; pages ask their models live.",
+        "coset serve runs --open\ncoset serve runs --model nets.py:cnn",
+    ),
     "docs": (
         "Write pages about every task and model, with pictures.",
         "coset docs --out site\ncoset docs --tasks digits,nbody",

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+KEPT = 256 * 2**20  #: bytes of samples that are kept beside a page
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from coset.audits.verdict import Audit
     from coset.contract import Contract
 
@@ -30,17 +34,22 @@ def write_page(
 ) -> Path:  # fmt: skip
     """Record the models over the orbits of ``x``, and write the page; ``how`` is dtypes, tolerance, samples and seed.
 
+    Beside it stand the samples, ``samples.npz``, with which :mod:`coset.interop.serve` asks the models again.
+
     Raises InputError or ContractError where a model cannot be recorded.
     """
     from coset.report.audit_page import write_audit_page
 
-    parts = [_part(shown, x, part, data, labels, how) for part in contract.factors()]
+    recorded = [_part(shown, x, part, data, labels, how) for part in contract.factors()]
+    parts = [part for part, _ in recorded]
+    _keep(path.with_name("samples.npz"), recorded[0][1])
     return write_audit_page(path, parts[0] if len(parts) == 1 else {**parts[0], "parts": parts})
 
 
 def _part(
     shown: Sequence[Shown], x: Any, contract: Contract, data: str | None, labels: str | None, how: tuple[Any, ...]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The payload for one factor of the group, and the samples it is about."""
     import coset
     from coset.audits.equivariance import audit
     from coset.audits.recording import data_symmetry, record
@@ -59,10 +68,28 @@ def _part(
                        elements=exhibits[0].recording.grid if exhibits else None)  # fmt: skip
         exhibits.append(Exhibit(found, seen, following=one.following))
     law = data_symmetry(contract, contract.inputs.pack(x), truth, seed=seed)
-    return payload(
+    told = payload(
         exhibits, title=data or "", command=shlex.join(["coset", *sys.argv[1:]]), data=law,
         versions={"coset": coset.__version__, "torch": _torch_version()},
     )  # fmt: skip
+    return told, exhibits[0].recording.x
+
+
+def _keep(path: Path, x: dict[str, Tensor]) -> None:
+    """The samples as arrays; none of those too large for a file beside a page, nor an older audit's."""
+    import io
+
+    import numpy as np
+
+    from coset.records import write_atomically
+
+    path.unlink(missing_ok=True)
+    if sum(value.element_size() * value.numel() for value in x.values()) > KEPT:
+        return
+    content = io.BytesIO()
+    arrays = {name or "input": value.detach().cpu().numpy() for name, value in x.items()}
+    np.savez(content, **arrays)  # type: ignore[arg-type]  # names are not known to the stub
+    write_atomically(path, content.getvalue())
 
 
 def _record(record: Any, f: Any, x: Any, contract: Contract, truth: Any, asked: bool, **more: Any) -> Any:

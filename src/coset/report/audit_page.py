@@ -6,6 +6,8 @@ No network, no library: plain scripts under ``templates/audit``, inlined when th
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 from collections.abc import Mapping
@@ -25,14 +27,14 @@ _START, _END = '<script type="application/json" id="payload">', "</script>"
 
 
 def audit_page(payload: Mapping[str, Any]) -> str:
-    """The page of a payload made by :func:`coset.report.audit_payload.payload`."""
+    """The page of a payload made by :func:`coset.report.audit_payload.payload`; with ``live`` in it, it asks a server."""
     title = payload.get("title") or ", ".join(model["name"] for model in payload["models"])
     text = json.dumps(payload, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     page = template("page.html")
     for mark, part in (
         ("/*title*/", html.escape(f"coset audit: {title}")),
         ("/*style*/", template("style.css")),
-        ("/*script*/", scripts(*SCRIPTS)),
+        ("/*script*/", scripts(*SCRIPTS, *(["live"] if payload.get("live") else []))),
         ("/*payload*/", text),
     ):
         page = page.replace(mark, part, 1)
@@ -67,6 +69,12 @@ def read_payload(path: str | Path) -> dict[str, Any]:
 def scripts(*names: str) -> str:
     """Scripts one after the other; what they share is the function around them."""
     return "\n".join(template(f"{name}.js") for name in names)
+
+
+def script_hash(page: str) -> str:
+    """The page's one script as a source of a content security policy: ``'sha256-...'``."""
+    script = page.rpartition("<script>")[2].partition("</script>")[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def template(name: str) -> str:

@@ -171,9 +171,9 @@ function drawBar() {
       step: 1,
       "aria-label": `element: ${axis.name}`,
       oninput: event => {
-        const at = unravel(state.element);
+        const at = positions();
         at[i] = Number(event.target.value);
-        set({ element: ravel(at) });
+        stand(at);
       },
     });
     return { range, told: html("output", {}), axis };
@@ -208,26 +208,34 @@ function drawBar() {
     reading,
   );
   const follow = () => {
-    const at = unravel(state.element),
+    const at = positions(),
       s = state.sample,
-      q = quantity(state.model);
+      q = quantity(state.model),
+      now = present();
     slides.forEach((slide, i) => {
+      const label = Number.isInteger(at[i]) && !drawn() ? slide.axis.labels[at[i]] : (now?.name ?? "…");
       slide.range.value = at[i];
-      slide.told.textContent = slide.axis.labels[at[i]];
-      slide.told.title = slide.axis.labels[at[i]];
-      slide.range.setAttribute("aria-valuetext", slide.axis.labels[at[i]]);
+      slide.told.textContent = label;
+      slide.told.title = label;
+      slide.range.setAttribute("aria-valuetext", label);
     });
     if (document.activeElement !== pick) pick.value = s;
-    const value = s >= 0 ? individual(state.model, s)[state.element] : aggregate(state.model)[state.element];
+    const measured = state.beyond || (now && q.name === "error" && (s >= 0 || selection().length === count));
+    const value = measured
+      ? now?.error
+      : s >= 0
+        ? individual(state.model, s)[state.element]
+        : aggregate(state.model)[state.element];
+    const which = s >= 0 ? `sample ${s}` : `mean of ${measured ? count : selection().length}`;
     reading.replaceChildren(
-      html("b", { id: "reading" }, short(value, 3)),
+      html("b", { id: "reading" }, value === undefined ? "…" : short(value, 3)),
       html(
         "small",
         {},
-        `${q.name === "error" ? "relative error" : q.label}, ${s >= 0 ? `sample ${s}` : `mean of ${selection().length}`}`,
+        `${measured || q.name === "error" ? "relative error" : q.label}, ${which}${now && measured ? ", now" : ""}`,
       ),
     );
   };
-  watch(["element", "sample", "model", "quantity", "brush", "keep", "cls"], follow);
+  watch(["element", "beyond", "heard", "sample", "model", "quantity", "brush", "keep", "cls"], follow);
   follow();
 }

@@ -63,7 +63,7 @@ if (count >= 3)
     ],
   });
 panel("response", "One sample, moved", {
-  keys: ["model", "sample", "element", "turn", "quantity"],
+  keys: ["model", "sample", "element", "turn", "quantity", "beyond", "heard"],
   draw: drawResponse,
   caption: responseCaption,
   rows: responseRows,

@@ -2,10 +2,12 @@
 
 const keptPlace = s => page.kept.indexOf(s);
 
-// The sample's inputs, or those moved by element k.
+// The sample's inputs, or those moved by element k; as the server has moved them where there is one.
 function inputsOf(s, k = null) {
   const place = keptPlace(s),
+    now = present(),
     out = {};
+  if (now && (k !== null || place < 0)) return told(k === null ? now.x : now.gx);
   for (const field of page.inputs) {
     const x = wide(decode(field.values[place])),
       start = page.starts?.[s]?.[field.target || field.index[0]] ?? 0;
@@ -18,6 +20,7 @@ function inputsOf(s, k = null) {
   }
   return out;
 }
+const told = arrays => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, wide(decode(array))]));
 // Where the identity itself resamples, the model sees e x.
 const isOrigin = field => grid.identity >= 0 && field.steps?.some(step => step.type === "image" && (step.size || step.disc));
 
@@ -29,11 +32,16 @@ function moveField(field, place, k, x, start) {
 // f(g x), g f(x) and the residual of one output.
 function answer(m, s, k, output) {
   const place = keptPlace(s),
-    told = models[m].outputs[output.name],
+    now = present();
+  if (now) {
+    const [got, want] = [now.got, now.want].map(one => told(one)[output.name]);
+    return { got, want, residual: tensor(got.shape, got.data.map((v, i) => v - want.data[i])) };
+  }
+  const kept = models[m].outputs[output.name],
     start = page.starts?.[s]?.[output.target || output.index[0]] ?? 0;
-  const residual = wide(row(decode(told.residual[place]), k));
+  const residual = wide(row(decode(kept.residual[place]), k));
   if (!output.steps) return { residual };
-  const want = move(output.steps, k, wide(decode(told.plain[place])), start);
+  const want = move(output.steps, k, wide(decode(kept.plain[place])), start);
   return { residual, want, got: plus(want, residual) };
 }
 
@@ -41,15 +49,18 @@ function drawResponse(body) {
   const s = state.sample,
     k = state.element,
     m = state.model;
-  if (s < 0 || keptPlace(s) < 0) {
+  if (state.beyond && !present() && body.childElementCount) return; // what is drawn stands until the answer comes
+  if (s < 0 || (!present() && (keptPlace(s) < 0 || state.beyond))) {
     body.replaceChildren(
       html(
         "p",
         {},
         s < 0
           ? "Choose a sample: above, in the overview, or in the table."
-          : `Sample ${s} travels with its numbers only. Samples kept whole: `,
-        ...(s < 0
+          : sent.live
+            ? "The model is asked."
+            : `Sample ${s} travels with its numbers only. Samples kept whole: `,
+        ...(s < 0 || sent.live
           ? []
           : page.kept
               .slice(0, 24)
@@ -71,7 +82,7 @@ function drawResponse(body) {
     ...scenes(page.inputs, x, { ...options, note: `x${page.labels ? `, class ${page.labels[s]}` : ""}` }),
     ...(missing
       ? [html("p", { class: "soft" }, "This action is not one that the page can carry out.")]
-      : scenes(page.inputs, gx, { ...options, note: `g x, ${named(k)}` })),
+      : scenes(page.inputs, gx, { ...options, note: `g x, ${present()?.name ?? named(k)}` })),
   ];
   const rows = page.outputs.map(output => {
     const { got, want, residual } = answer(m, s, k, output),
@@ -132,7 +143,7 @@ function reachOf(x) {
 
 // The other models at the same place.
 function others(s, k) {
-  if (models.length < 2) return "";
+  if (models.length < 2 || state.beyond) return "";
   return html(
     "p",
     { class: "soft" },
@@ -142,22 +153,23 @@ function others(s, k) {
 
 function responseCaption() {
   const s = state.sample,
-    value = s >= 0 ? individual(state.model, s)[state.element] : 0,
-    floor = floors()[state.element];
+    now = present(),
+    value = now?.error ?? (s >= 0 ? individual(state.model, s)[state.element] : 0),
+    floor = now?.floor ?? floors()[state.element];
   const words =
-    s < 0
+    s < 0 || (state.beyond && !now)
       ? ""
-      : ` For ${models[state.model].name} at ${grid.names[state.element]} the value is ${short(value, 3)}${floor > 0 && state.quantity === "error" ? `, the action's own floor ${short(floor)}` : ""}.`;
-  return `The sample, the sample moved by g, and what the model makes of both: were it symmetric, f(g x) and g f(x) would be equal and the difference zero. The page moves x itself, by the formula of the library; outputs are those of the audit.${words}`;
+      : ` For ${models[state.model].name} at ${now?.name ?? grid.names[state.element]} the ${now ? "relative error" : "value"} is ${short(value, 3)}${floor > 0 && (now || state.quantity === "error") ? `, the action's own floor ${short(floor)}` : ""}.`;
+  return `The sample, the sample moved by g, and what the model makes of both: were it symmetric, f(g x) and g f(x) would be equal and the difference zero. ${now ? "All of it was computed just now." : "The page moves x itself, by the formula of the library; outputs are those of the audit."}${words}`;
 }
 function responseRows() {
   const s = state.sample;
-  if (s < 0 || keptPlace(s) < 0) return [];
+  if (s < 0 || (!present() && (keptPlace(s) < 0 || state.beyond))) return [];
   return page.outputs.flatMap(output => {
     const { got, want, residual } = answer(state.model, s, state.element, output);
     return Array.from(residual.data, (v, i) => ({
       sample: s,
-      element: grid.names[state.element],
+      element: present()?.name ?? grid.names[state.element],
       output: output.name || "output",
       entry: i,
       f_gx: got?.data[i] ?? "",

@@ -27,6 +27,7 @@ const DEFAULTS = {
   color: "mean",
   panel: "",
   space: "ball",
+  beyond: "", // the grid: positions of the sliders between its elements, or "draw:7"; on a live page only
 };
 const state = { ...DEFAULTS };
 const watchers = [];
@@ -40,6 +41,7 @@ const waiting = new Set();
 let frame = 0,
   later = 0;
 function set(changes) {
+  if ("element" in changes && !("beyond" in changes)) changes = { ...changes, beyond: "" };
   for (const [key, value] of Object.entries(changes))
     if (state[key] !== value) {
       state[key] = value;
@@ -62,6 +64,11 @@ function flush() {
     }
   }, 200);
 }
+// What the server has said about what is chosen; null on a page from disk, and until it has answered.
+let heard = null;
+const place = () => [part, state.model, state.sample, state.element, state.beyond].join("|");
+const present = () => (heard?.place === place() ? heard : null);
+
 function redraw() {
   chosen = null;
   waiting.add("all");
@@ -84,6 +91,7 @@ const ALLOWED = {
   cls: /^\d*$/,
   hidden: /^(\d,?)*$/,
   brush: /^(-?\d[\d.]*(e[-+]?\d+)?(,|$)){4}$/,
+  beyond: /^(draw:\d{1,9}|(\d{1,6}(\.\d{1,6})?(,|$)){1,8})$/,
 };
 
 function restore() {
@@ -101,6 +109,7 @@ function restore() {
     element: whole(told.element, 0, elements - 1, start.element),
   });
   state.part = part;
+  if (!sent.live || (state.beyond && !state.beyond.startsWith("draw:") && !inside(positions()))) state.beyond = "";
   if (!models[0].quantities.some(q => q.name === state.quantity)) state.quantity = "error";
 }
 
@@ -172,5 +181,12 @@ function unravel(k) {
     k = Math.floor(k / shape[i]);
   }
   return out;
+}
+// Where the sliders stand, between elements too; drawn elements stand nowhere.
+const drawn = () => state.beyond.startsWith("draw:");
+const positions = () => (state.beyond && !drawn() ? state.beyond.split(",").map(Number) : unravel(state.element));
+const inside = at => at.length === shape.length && at.every((v, i) => v >= 0 && v <= shape[i] - 1);
+function stand(at) {
+  set({ element: ravel(at.map(Math.round)), beyond: at.every(Number.isInteger) ? "" : at.join(",") });
 }
 const ravel = at => at.reduce((k, v, i) => k * shape[i] + v, 0);
