@@ -72,7 +72,7 @@ VERBS = {
         "coset serve runs --open\ncoset serve runs --model nets.py:cnn",
     ),
     "docs": (
-        "Write pages about every task and model, with pictures.",
+        "Write the documentation site: guides, a page per task and system, search.",
         "coset docs --out site\ncoset docs --tasks digits,nbody",
     ),
     "report": ("Write the page of a run folder again.", "coset report runs/digits"),

@@ -1,16 +1,15 @@
-"""Pages about what there is: a gallery with one picture from every task, a page per task, a page per room of models.
+"""The site: a front page, a gallery with one picture from every task, a page per task, and a page per system.
 
 Everything stands in the modules already, docstrings, contracts, rows and their sources; this only lays it out (jinja2, extra
-``report``). Gathering it is the command's work: :mod:`coset.cli.docs`.
+``report``). Pages of systems are made by :mod:`coset.report.systems`, those in Markdown by :mod:`coset.report.guide`; gathering
+it all is the command's work, :mod:`coset.cli.docs`. No page needs a network, and all work from disk.
 """
 
 from __future__ import annotations
 
-import html
-import inspect
 import io
+import json
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,32 +18,28 @@ from typing import Any
 from coset.errors import require
 from coset.records import write_atomically
 from coset.report.cite import references
+from coset.report.prose import TAG, docstring, first, slug
 from coset.report.table import label, number
+
+Menu = list[tuple[str, list[tuple[str, str]]]]  #: headings, each with the names and paths of its pages
+INDEXED = 6000  #: characters of a page that the search looks into
 
 
 @dataclass
 class Page:
-    """One page: where it goes, its title and prose, a picture, cards that lead elsewhere, and sections."""
+    """One page: where it goes, title and text (HTML), headings for the search, a picture, cards that lead on, sections.
+
+    A section is a mapping with ``title`` and any of ``body`` (HTML), ``head`` with ``rows`` of a table, ``sources``; a cell is
+    a text, or ``{"text": ..., "link": path on the site}``.
+    """
 
     path: str
     title: str
-    prose: list[dict[str, Any]] = field(default_factory=list)
+    body: str = ""
+    headings: tuple[tuple[int, str, str], ...] = ()
     picture: str = ""
     cards: list[dict[str, str]] = field(default_factory=list)
     sections: list[dict[str, Any]] = field(default_factory=list)
-
-
-def paragraphs(text: str | None) -> list[dict[str, Any]]:
-    """A docstring's paragraphs after its first: indented blocks as code, marks of its language taken off, code kept."""
-    parts = re.split(r"\n\s*\n", inspect.cleandoc(text or ""))[1:]
-    found = []
-    for part in parts:
-        if all(line.startswith("    ") for line in part.splitlines()):
-            found.append({"code": True, "text": textwrap.dedent(part)})
-            continue
-        escaped = html.escape(re.sub(r":[a-z]+:`~?([^`]*)`", r"``\1``", " ".join(part.split())), quote=False)
-        found.append({"code": False, "text": re.sub(r"``([^`]*)``", r"<code>\1</code>", escaped)})
-    return found
 
 
 def task_page(name: str, module: Any, task: Any, *, picture: str) -> Page:
@@ -54,12 +49,8 @@ def task_page(name: str, module: Any, task: Any, *, picture: str) -> Page:
         for method in task.methods
         for metric, value in method.reference
     ]
-    keys = dict.fromkeys(key for method in task.methods for key in re.split(r"[,\s]+", method.source) if key)
     sections: list[dict[str, Any]] = [
-        {
-            "title": "Run it",
-            "prose": [{"code": True, "text": f"coset compare {name}\ncoset compare {name} --size full --seeds 3"}],
-        },
+        {"title": "Run it", "body": f"<pre>coset compare {name}\ncoset compare {name} --size full --seeds 3</pre>"},
         {
             "title": "What is true of the problem",
             "head": ["group", "input", "output", "claim"],
@@ -73,48 +64,72 @@ def task_page(name: str, module: Any, task: Any, *, picture: str) -> Page:
         {
             "title": "Metrics",
             "head": ["metric", "is"],
-            "rows": [[label(k), _first(v.__doc__)] for k, v in task.metrics.items()],
+            "rows": [[label(k), first(v.__doc__)] for k, v in task.metrics.items()],
         },
     ]
     if references_of:
         sections.append({"title": "Figures of the papers", "head": ["method", "metric", "published"], "rows": references_of})
+    sections.append(sources_of([method.source for method in task.methods]))
+    title = f"{name}: {first(module.__doc__)}"
+    return Page(f"tasks/{name}.html", title, docstring(module.__doc__), picture=picture, sections=sections)
+
+
+def sources_of(named: Sequence[str]) -> dict[str, Any]:
+    """The section with the BibTeX entries of all keys in ``named``, texts with keys separated by commas or blanks."""
     known = references()
-    sections.append({"title": "Sources", "sources": [{"key": key, "bibtex": known[key]} for key in keys if key in known]})
-    title = _first(module.__doc__)
-    return Page(f"tasks/{name}.html", f"{name}: {title}", paragraphs(module.__doc__), picture, sections=sections)
+    keys = dict.fromkeys(key for text in named for key in re.split(r"[,\s]+", text) if key in known)
+    return {"title": "Sources", "sources": [{"key": key, "bibtex": known[key]} for key in keys]}
 
 
-def models_page(room: str, entries: Sequence[Any], docs: Mapping[str, str]) -> Page:
-    """All systems of a room: each file's docstring, then its models with what they promise."""
-    sections = []
-    for place in dict.fromkeys(entry.place for entry in entries):
-        own = [entry for entry in entries if entry.place == place]
-        opening = {"code": False, "text": html.escape(_first(docs[place]), quote=False)}
-        sections.append(
-            {
-                "title": place.rpartition(".")[2].replace("_", " "),
-                "prose": [opening, *paragraphs(docs[place])],
-                "entries": [{"name": e.name, "text": e.summary + ".", "contracts": "; ".join(e.contracts)} for e in own],
-            }
-        )
-    return Page(f"models/{room}.html", f"Models: {room}", sections=sections)
+def citations_page() -> Page:
+    """How to cite what a run used, and every source of the library."""
+    body = (
+        "<p><code>coset cite DIR</code> prints BibTeX of whatever a run used: this package, and the sources of the rows that"
+        " finished in it. <code>--keys</code> lists the keys and the rows that use them.</p>"
+        "<pre>coset cite runs/digits\ncoset cite runs/digits --keys</pre><p>These are all sources of the library.</p>"
+    )
+    return Page("citations.html", "Citations", body, sections=[sources_of([" ".join(references())])])
 
 
-def write_site(out: Path, pages: Sequence[Page], pictures: Mapping[str, Any], rooms: Sequence[str]) -> Path:
-    """Write ``pages`` and ``pictures`` (matplotlib figures by relative path) below ``out``; the path of its front page."""
+def write_site(out: Path, pages: Sequence[Page], pictures: Mapping[str, Any], menu: Menu) -> Path:
+    """Write ``pages`` and ``pictures`` below ``out``, with what the search needs; the path of the front page.
+
+    ``pictures`` are matplotlib figures or files to copy, by their paths on the site.
+    """
     jinja = require("jinja2", extra="report")
-    environment = jinja.Environment(loader=jinja.PackageLoader("coset.report", "templates"), autoescape=True, trim_blocks=True)
+    loader = jinja.PackageLoader("coset.report", "templates")
+    environment = jinja.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["slug"] = slug
     template = environment.get_template("site.html.j2")
     for path, picture in pictures.items():
-        stream = io.BytesIO()
-        picture.savefig(stream, format="png", dpi=110, bbox_inches="tight")
-        write_atomically(out / path, stream.getvalue())
+        write_atomically(out / path, picture.read_bytes() if isinstance(picture, Path) else _png(picture))
+    index = []
     for page in pages:
         root = "../" * page.path.count("/")
-        write_atomically(out / page.path, template.render(page=page, root=root, rooms=rooms))
+        text = template.render(page=page, root=root, menu=menu)
+        write_atomically(out / page.path, text)
+        index.append(_entry(page, text))
+    write_atomically(out / "search.js", f"const PAGES={json.dumps(index, ensure_ascii=False, separators=(',', ':'))};\n")
+    for name in ("site.css", "site.js"):
+        write_atomically(out / name, loader.get_source(environment, name)[0])
     return out / "index.html"
 
 
-def _first(text: str | None) -> str:
-    """The first sentence of a docstring, without markup."""
-    return " ".join(inspect.cleandoc(text or "").split("\n\n")[0].split()).replace("``", "").rstrip(".")
+def _png(picture: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.savefig(stream, format="png", dpi=110, bbox_inches="tight")
+    return stream.getvalue()
+
+
+def _entry(page: Page, text: str) -> dict[str, Any]:
+    """What the search knows of a page: path, title, headings with their addresses, words."""
+    main = TAG.sub(" ", text.partition("<main")[2].partition("</main>")[0].partition(">")[2])
+    headings = [[address, plain] for _, address, plain in page.headings]
+    headings += [[slug(section["title"]), section["title"]] for section in page.sections]
+    return {"p": page.path, "t": page.title, "h": headings, "w": " ".join(_unescape(main).split())[:INDEXED]}
+
+
+def _unescape(text: str) -> str:
+    from html import unescape
+
+    return unescape(text)
