@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coset.contract import Contract, frozen
 from coset.errors import CosetError
+from coset.reps.action import Labels
 
 #: relative change below which an output counts as never varying
 LEAST = {torch.float64: 1e-12, torch.float32: 1e-6}
@@ -18,8 +19,9 @@ LEAST = {torch.float64: 1e-12, torch.float32: 1e-6}
 def why_trivial(f: Callable[..., Any], contract: Contract, x: Mapping[str, Tensor], *, seed: int = 0) -> str:
     """Why the output says nothing about symmetry: it vanishes, or never varies; empty if it does vary.
 
-    The input is perturbed at random (all that floats), shuffled along its first axis, and replaced by normal numbers; one
-    change of the output is enough. Outputs beyond the shape of the first (a ragged count) count as change.
+    The input is perturbed at random (all that floats), replaced by normal numbers, shuffled along its first axis, and its
+    labels are made equal; one change of the output is enough. Outputs beyond the shape of the first (a ragged count) count as
+    change.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -55,7 +57,7 @@ def _differs(a: Tensor, b: Tensor) -> bool:
 def _variations(contract: Contract, x: Mapping[str, Tensor], generator: torch.Generator) -> list[dict[str, Tensor]]:
     """Inputs near and far; fields that hold no floating numbers (pointers, labels) stay."""
     out = []
-    for size in (0.1, 1.0, None):
+    for size in (0.1, 1.0, None, 1e-3):  # the last for models whose domain is narrow
         made = {}
         for name, value in x.items():
             declared = contract.inputs.of(name)
@@ -66,10 +68,10 @@ def _variations(contract: Contract, x: Mapping[str, Tensor], generator: torch.Ge
             noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
             made[name] = noise * spread if size is None else value + size * spread * noise
         out.append(made)
-    shuffled = {
-        name: value[torch.randperm(len(value), generator=generator).to(value.device)]
-        if value.ndim and contract.inputs.of(name).target is None
-        else value
-        for name, value in x.items()
-    }
-    return [*out, shuffled]
+    free = [name for name, value in x.items() if value.ndim and contract.inputs.of(name).target is None]
+    orders = {name: torch.randperm(len(x[name]), generator=generator).to(x[name].device) for name in free}
+    out.append({name: value[orders[name]] if name in orders else value for name, value in x.items()})
+    for name in free:
+        if isinstance(kind := contract.inputs.of(name).kind, Labels):  # one label everywhere, one field at a time
+            out += [{**x, name: torch.full_like(x[name], value)} for value in {kind.values[0], kind.values[-1]}]
+    return out
