@@ -116,35 +116,18 @@ function drawCompare(body) {
         set({ hidden: [...hidden].sort().join(",") });
       },
     });
-  const list = html(
-    "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "models in numbers" },
-    html(
-      "table",
-      {},
+  const list = tableOf(
+    "models in numbers",
+    names.map(name => name.replace("_", " ")),
+    rows.map((one, m) =>
       html(
-        "thead",
+        "tr",
         {},
-        html(
-          "tr",
-          {},
-          names.map(name => html("th", { scope: "col" }, name.replace("_", " "))),
-        ),
-      ),
-      html(
-        "tbody",
-        {},
-        rows.map((one, m) =>
-          html(
-            "tr",
-            {},
-            names.map((name, i) => {
-              const check = i ? null : box(m);
-              if (check) check.checked = !hidden.has(m);
-              return html("td", {}, check, check ? " " : null, cell(one, name));
-            }),
-          ),
-        ),
+        names.map((name, i) => {
+          const check = i ? null : box(m);
+          if (check) check.checked = !hidden.has(m);
+          return html("td", {}, check, check ? " " : null, cell(one, name));
+        }),
       ),
     ),
   );

@@ -205,43 +205,24 @@ function drawWorst(body) {
   ];
   const pick = one => () => set({ sample: one.sample, element: one.place });
   body.replaceChildren(
-    html(
-      "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-label": "worst samples" },
-      html(
-        "table",
-        {},
+    tableOf(
+      "worst samples",
+      ["sample", classes && "class", "mean", "worst", "at", said && "answers"].filter(Boolean),
+      rows.map(one =>
         html(
-          "thead",
-          {},
-          html(
-            "tr",
-            {},
-            ["sample", classes && "class", "mean", "worst", "at", said && "answers"]
-              .filter(Boolean)
-              .map(name => html("th", { scope: "col" }, name)),
-          ),
-        ),
-        html(
-          "tbody",
-          {},
-          rows.map(one =>
-            html(
-              "tr",
-              {
-                tabindex: 0,
-                "aria-selected": one.sample === state.sample,
-                onclick: pick(one),
-                onkeydown: event => {
-                  if (event.key === "Enter" || event.key === " ") {
-                    event.preventDefault();
-                    pick(one)();
-                  }
-                },
-              },
-              cells(one),
-            ),
-          ),
+          "tr",
+          {
+            tabindex: 0,
+            "aria-selected": one.sample === state.sample,
+            onclick: pick(one),
+            onkeydown: event => {
+              if (event.key === "Enter" || event.key === " ") {
+                event.preventDefault();
+                pick(one)();
+              }
+            },
+          },
+          cells(one),
         ),
       ),
     ),

@@ -12,6 +12,27 @@ function put(node, attributes, children) {
 }
 const svg = (tag, attributes, ...children) => put(document.createElementNS(NS, tag), attributes, children);
 const html = (tag, attributes, ...children) => put(document.createElement(tag), attributes, children);
+// A table that scrolls within its column: what it is called, names of columns, rows.
+const tableOf = (label, names, rows) =>
+  html(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
+    html(
+      "table",
+      {},
+      html(
+        "thead",
+        {},
+        html(
+          "tr",
+          {},
+          names.map(name => html("th", { scope: "col" }, name)),
+        ),
+      ),
+      html("tbody", {}, rows),
+    ),
+  );
+
 // Colors of the style sheet, asked for once per theme.
 const colors = new Map();
 function css(name) {
