@@ -107,6 +107,7 @@ def test_sizes_of_a_very_large_set_are_estimated_from_a_sample(store, monkeypatc
 def test_batches_of_training_are_the_same_in_every_epoch(store, frames):
     kinds = [Streamed(store, 4.0, labels=LABELS), Structures(frames, 4.0, labels=LABELS)]
     mine, theirs = (loader(data, 4, seed=5) for data in kinds)
+    assert len(mine) > 1
     for epoch in range(2):
         for each in (mine, theirs):
             each.batch_sampler.set_epoch(epoch)
