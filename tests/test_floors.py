@@ -232,12 +232,12 @@ def test_import_coset_costs_nothing_and_its_names_little():
 
     assert python("import coset, sys; sys.exit('torch' in sys.modules)").returncode == 0
     measured = (
-        "import torch, time\nstart = time.process_time()\nimport coset\n"
-        "for name in coset.__all__:\n    getattr(coset, name)\nprint(time.process_time() - start)"
+        "import time\nbegin = time.process_time()\nimport torch\nstart = time.process_time()\nimport coset\n"
+        "for name in coset.__all__:\n    getattr(coset, name)\nprint((time.process_time() - start) / (start - begin))"
     )
     done = python(measured)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert float(done.stdout) < 1.0
+    assert float(done.stdout) < 0.8  # of what torch itself costs, so that a slow machine does not fail
 
 
 def test_no_model_imports_another():

@@ -35,6 +35,7 @@ def test_commands_outputs_and_codes_are_read():
 
 def test_numbers_and_blanks_are_masked_and_words_are_not():
     assert mask("error   -8.9e-17  torch 2.13.0+cpu  90°") == mask("error 0.3 torch 3.0+cpu 5°")
+    assert mask("980 MB of 1,180,000 at (0, -0.12, 350)") == mask("1,180 MB of 3 at (1, 2, 3)")
     assert mask("verdict PASS 0.1") != mask("verdict FAIL 0.1")
 
 

@@ -66,12 +66,20 @@ def _variations(contract: Contract, x: Mapping[str, Tensor], generator: torch.Ge
                 continue
             spread = value.std() if value.numel() > 1 and bool(value.std() > 0) else value.abs().max() + 1
             noise = torch.randn(value.shape, generator=generator, dtype=torch.float64).to(value)
+            if value.ndim > 1 and value.shape[-1] == value.shape[-2] and torch.equal(value, value.mT):
+                noise = (noise + noise.mT) / 2**0.5  # an adjacency, a metric: stays one
             made[name] = noise * spread if size is None else value + size * spread * noise
         out.append(made)
     free = [name for name, value in x.items() if value.ndim and contract.inputs.of(name).target is None]
-    orders = {name: torch.randperm(len(x[name]), generator=generator).to(x[name].device) for name in free}
+    orders = {name: _shuffle(len(x[name]), generator).to(x[name].device) for name in free}
     out.append({name: value[orders[name]] if name in orders else value for name, value in x.items()})
     for name in free:
         if isinstance(kind := contract.inputs.of(name).kind, Labels):  # one label everywhere, one field at a time
             out += [{**x, name: torch.full_like(x[name], value)} for value in {kind.values[0], kind.values[-1]}]
     return out
+
+
+def _shuffle(n: int, generator: torch.Generator) -> Tensor:
+    """A random order of n things that moves some of them."""
+    order = torch.randperm(n, generator=generator)
+    return order.roll(1) if torch.equal(order, torch.arange(n)) else order

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NUMBER = re.compile(r"[-+±]?\d+(?:\.\d+)*(?:e[-+]?\d+)?")
+NUMBER = re.compile(r"[-+±]?\d+(?:,\d{3})*(?:\.\d+)*(?:e[-+]?\d+)?")
 
 
 @dataclass(frozen=True)
