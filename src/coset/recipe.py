@@ -60,6 +60,7 @@ class Request:
     seed: int = 0
     files: tuple[tuple[str, Path], ...] = ()  #: the user's data in place of the task's own: name and path
     options: Pairs = ()  #: what else the task can be told about its data, such as a cutoff; strings from the command line
+    elements: tuple[int, ...] = ()  #: atomic numbers that the model to start from knows, beside those of the training data
 
     def option(self, name: str, default: Any) -> Any:
         """An option in the type of ``default``; InputError where it cannot be converted."""

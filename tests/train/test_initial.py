@@ -202,6 +202,20 @@ def test_the_cutoff_of_a_potential_is_that_of_the_data(tmp_path, capsys):
     assert "holds a MACE, this method builds a NequIP" in capsys.readouterr().err
 
 
+def test_elements_that_only_the_model_knows_may_be_judged_on():
+    both = molecules()
+    alone = [{**frame, "z": torch.full_like(torch.as_tensor(frame["z"]), 14)} for frame in both]
+    with pytest.raises(InputError, match="Ge cannot be predicted"):
+        assemble(Request("smoke"), alone[:8], alone[8:], {"test": both}, cutoff=4.0)
+    start = Initial(Path("old"), "", "MACE", {}, potential("mace"))
+    data = assemble(Request("smoke", elements=start.elements), alone[:8], alone[8:], {"test": both}, cutoff=4.0)
+    built = potential("mace", elements=(14,)).float()
+    model = start.begin(built, data, tell=False)
+    batch = data.test["test"].collate([data.test["test"][i] for i in range(2)])
+    assert set(batch["z"].tolist()) == {14, 32}
+    assert model(**{name: batch[name] for name in data.audit if name in batch})["energy"].isfinite().all()
+
+
 @pytest.mark.slow
 def test_one_command_fine_tunes_a_potential(tmp_path, capsys):
     save_potential(potential("mace", elements=(1, 14)), tmp_path / "old.safetensors")

@@ -160,7 +160,7 @@ def assemble(
     for name, frames in {"train": train, "valid": valid, **tests}.items():
         for warning in warnings_of(frames):
             say(f"warning: {name}: {warning}")
-        if strange := sorted(set(elements_of(frames)) - set(found.elements)):
+        if strange := sorted(set(elements_of(frames)) - {*found.elements, *request.elements}):
             raise InputError(
                 f"{name}: {names(strange)} cannot be predicted, training data hold {names(found.elements)} only; train on "
                 "configurations with them, or leave these out"

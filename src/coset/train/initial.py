@@ -68,6 +68,11 @@ class Initial:
         """Of a potential, angstrom."""
         return self.model.r_max if isinstance(self.model, Potential) else None
 
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that a potential knows; they may be judged on although the new data lack them."""
+        return tuple(self.model.elements) if isinstance(self.model, Potential) else ()
+
     def request(self) -> list[str]:
         """What a run folder remembers: it is continued from the same file only."""
         return [str(self.path), self.sha256]

@@ -107,7 +107,8 @@ class Plan:
         """The task's data for this seed; the last one made is remembered, for rows copy it."""
         if seed not in self._data:
             self._data.clear()
-            made = self.task.data(Request(self.size, seed, self.files, self.options))
+            known = self.initial.elements if self.initial else ()
+            made = self.task.data(Request(self.size, seed, self.files, self.options, known))
             if made.audit is not None:
                 for contract in self.task.contracts:
                     _bind(self.name, contract, made.audit)
