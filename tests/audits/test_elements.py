@@ -9,8 +9,10 @@ from coset.audits.elements import choose, cycles, element_names, is_identity
 from coset.errors import InputError
 from coset.groups.euclidean import SE, Scale, T
 from coset.groups.finite import C, D, Octahedral
+from coset.groups.group import Elements
 from coset.groups.matrix import SO, O
 from coset.groups.permutation import S
+from coset.groups.product import Semidirect
 
 
 def test_names():
@@ -35,6 +37,12 @@ def test_the_identity_comes_first_and_only_once(group):
     assert int(here.sum()) == 1 or isinstance(group, S)  # draws may meet it again
     assert len(g) == min(12, group.order) if group.order < 13 else len(g) in (12, 24)
     assert len(element_names(group, g)) == len(g)
+
+
+def test_pairs_of_a_semidirect_product_are_the_identity_where_both_are():
+    dihedral = Semidirect(C(5), C(2), lambda h, r: torch.where(h == 1, -r, r) % 5)
+    pairs = Elements(torch.tensor([0, 1, 0, 2]), torch.tensor([0, 0, 1, 1]))
+    assert is_identity(dihedral, pairs).tolist() == [True, False, False, False]
 
 
 def test_small_groups_are_visited_whole_and_large_ones_sampled_alike():

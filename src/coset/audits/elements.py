@@ -71,15 +71,10 @@ def is_identity(group: Family, g: Any) -> Tensor:
     """Which of a batch are the identity, bool ``(k,)``; none for a family without identity."""
     if not isinstance(group, Group):
         return torch.zeros(len(g), dtype=torch.bool)
-    unit = on_device(lift(group.identity(dtype=torch.float64)), g.parts[0].device if isinstance(g, Elements) else g.device)
-    if isinstance(g, Elements):
-        columns = [is_identity(part, piece) for part, piece in zip(group.factors(), g.parts, strict=False)]
-        return torch.stack(columns).all(0)
-    return (
-        (g == unit if not g.is_floating_point() else (g - unit.to(g)).abs() <= 1e-12).flatten(1).all(1)
-        if g.ndim > 1
-        else g == unit
-    )
+    if isinstance(group, Product):  # whose factors may be families
+        return torch.stack([is_identity(part, piece) for part, piece in zip(group.parts, g.parts, strict=True)]).all(0)
+    first = g.parts[0] if isinstance(g, Elements) else g
+    return group.equal(g, on_device(lift(group.identity(dtype=torch.float64)), first.device), tolerance=1e-12)
 
 
 def steps(group: Family, size: float = 0.3) -> tuple[Any, list[str]]:
