@@ -19,7 +19,8 @@ torch.serialization.add_safe_globals([slice])  # e3nn 0.4 reads such a table whe
 def write(
     path: str, *, kind: str = "ScaleShiftMACE", hidden: str = "8x0e+8x1o", elements: tuple = (1, 6, 8), layers: int = 2,
     correlation: int = 3, lmax: int = 3, r_max: float = 4.0, envelope: int = 5, network: tuple = (16, 16), readout: int = 6,
-    first: str = "Residual", rest: str = "Residual", heads: list | None = None, dtype: str = "float64", seed: int = 0, **more,
+    first: str = "Residual", rest: str = "Residual", heads: list | None = None, dtype: str = "float64", seed: int = 0,
+    widened: bool = False, **more,
 ) -> None:  # fmt: skip
     from e3nn import o3
     from mace import modules
@@ -44,7 +45,7 @@ def write(
         for name, parameter in model.named_parameters():  # as they come, many-body terms are small: a test would not see them
             if "symmetric_contractions" in name:
                 parameter.mul_(10.0)
-    torch.save(model, path)
+    torch.save(model.double() if widened else model, path)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "one product for all": {"use_agnostic_product": True, "correlation": 2},
     "128x0e+128x1o": {"hidden": "128x0e+128x1o", "network": [64, 64, 64], "readout": 16, "r_max": 5.0},
     "float32": {"dtype": "float32"},
+    "float32, widened": {"dtype": "float32", "widened": True},
 }
 REFUSED: dict[str, dict[str, Any]] = {
     "repulsion": {"pair_repulsion": True},

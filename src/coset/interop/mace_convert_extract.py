@@ -44,6 +44,15 @@ def open_model(path: str) -> Any:
     return model
 
 
+def dtype_of(model: Any) -> str:
+    """In which dtype its numbers are right: one that was built in float32 and widened later holds tables rounded to that."""
+    found = next(model.parameters()).dtype
+    tables = [table for table in model.products.buffers() if table.is_floating_point()]
+    if found == torch.float64 and all(torch.equal(table, table.float().double()) for table in tables):
+        found = torch.float32
+    return str(found).removeprefix("torch.")
+
+
 def irreps_of(module: Any, name: str) -> list[list[int]]:
     """``[[mul, l, p], ..]`` of an attribute, equal neighbors joined as they stand."""
     return [[int(mul), int(ir.l), int(ir.p)] for mul, ir in getattr(module, name)]
@@ -170,11 +179,11 @@ def describe(model: Any) -> tuple[dict[str, Any], Arrays]:
         raise Refused("its cutoff multiplies the radial network's output instead of its input")
     if type(embedding.cutoff_fn).__name__ != "PolynomialCutoff":
         raise Refused(f"its cutoff is a {type(embedding.cutoff_fn).__name__}; the polynomial one is known")
-    dtype = next(model.parameters()).dtype
+    dtype = dtype_of(model)
     model.double()
     species = len(model.atomic_numbers)
     facts: dict[str, Any] = {
-        "kind": kind, "dtype": str(dtype).removeprefix("torch."), "r_max": float(model.r_max),
+        "kind": kind, "dtype": dtype, "r_max": float(model.r_max),
         "envelope": int(embedding.cutoff_fn.p), "heads": [str(head) for head in getattr(model, "heads", ["Default"])],
         "harmonics": irreps_of(model.spherical_harmonics, "irreps_out"),
     }  # fmt: skip
