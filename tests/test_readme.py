@@ -62,6 +62,7 @@ def test_python_blocks_run(page, folder):
     assert "coset" in names or saved
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of packages whose models the pages load
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "console")], ids=name_of)
 def test_console_blocks_print_what_they_show(page, folder, capsys):
     save(page, folder)

@@ -14,7 +14,9 @@ from coset.audits.causes import SUSPECTS, Cause, explain, find_causes
 from coset.audits.causes_graph import CAP, builders
 from coset.audits.causes_grid import PADDING
 from coset.audits.causes_modes import Wide, circular
+from coset.audits.causes_state import CAST
 from coset.audits.causes_trial import Setting, modules_within
+from coset.audits.causes_weights import BIAS
 from coset.audits.equivariance import audit
 from coset.audits.verdict import Audit
 from coset.cli.app import run
@@ -141,6 +143,71 @@ def test_a_suspect_without_whom_nothing_is_left_is_not_convicted(generator):
 
     v = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     assert find_causes(Leaning(), v, zoo.ROTATIONS) == []
+
+
+def test_what_stands_still_without_a_suspect_does_not_convict_it(generator):
+    """At zero the vector is gone, and its error with it; the number that is left varies, and proves nothing."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+        def forward(self, v):
+            return {"size": v.norm(dim=-1), "u": self.bias * v.abs().sqrt()}
+
+    contract = Contract(SO(3), {"v": "N x vector"}, {"size": "N x scalar", "u": "N x vector"})
+    v = {"v": torch.randn(6, 3, generator=generator, dtype=torch.float64)}
+    assert BIAS not in [cause.name for cause in find_causes(Scaled(), v, contract, seconds=60.0)]
+
+
+def test_a_constant_on_invariants_is_not_accused(generator):
+    """Nodes begin with learned numbers, as all embeddings do; what breaks here is a matrix near the identity."""
+
+    class Start(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+        def forward(self, v):
+            return self.weight * v.new_ones(len(v), 1)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.start = Start()
+
+        def forward(self, v):
+            return v + self.start(v) * v * v.new_tensor([1.0, 1.0, 1.001])
+
+    v = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    assert BIAS not in [
+        cause.name for cause in find_causes(Net(), v, Contract(SO(3), "N x vector", "N x vector"), seconds=60.0)
+    ]
+
+
+def test_constants_in_the_default_dtype_are_a_cast(generator):
+    class Even(nn.Module):
+        def forward(self, v):
+            axes = torch.arange(1.0, 4.0)
+            return v * (axes.sqrt() ** 2 / axes)
+
+    v = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    (cause,) = find_causes(Even(), v, Contract(SO(3), "N x vector", "N x vector"), seconds=60.0)
+    assert cause.name == CAST
+    assert "default dtype" in cause.sentence
+
+
+def test_a_model_made_in_float32_is_said_to_be(generator):
+    net = nn.Linear(3, 3, bias=False)
+    net.weight.data = torch.eye(3) + 5e-9 * torch.arange(9.0).view(3, 3)
+    v = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    contract = Contract(SO(3), "N x vector", "N x vector")
+    told = audit(net, v, contract, causes=5.0)
+    assert told.verdict == "FAIL"
+    assert told.causes == []
+    assert any("made in float32" in note for note in told.notes)
+    assert not any("made in" in note for note in audit(net.double(), v, contract, causes=5.0).notes)
 
 
 def test_the_search_ends_in_time():

@@ -123,3 +123,72 @@ def test_the_ladder_is_drawn(pictures):
     found = audit(network(Weigh()), pictures, Contract(C(4), "B x 1 x image", "B x 2 x scalar"), dtype=("float32", "float64"))
     assert set(found.layers[0]["errors"]) == {"float32", "float64"}
     assert found.plot_layers().axes
+
+
+class Columns(nn.Module):
+    """Vectors before channels, (N, 3, C), as in PaiNN and ViSNet."""
+
+    def __init__(self, bias=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.spread, self.mix = nn.Linear(1, 4, bias=False), nn.Linear(4, 1, bias=bias)
+
+    def forward(self, v):
+        return self.mix(self.spread(v[..., None])).squeeze(-1)
+
+
+def test_vectors_before_channels_are_read(generator):
+    v = torch.randn(7, 3, generator=generator, dtype=torch.float64)
+    contract = Contract(SO(3), "N x vector", "N x vector")
+    found = audit(Columns(), v, contract)
+    assert (found.verdict, found.offender) == ("PASS", "")
+    assert [layer["field"] for layer in found.layers] == ["N x 4 x vector", "N x 1 x vector"]
+    assert audit(Columns(bias=True), v, contract).offender == "mix"
+
+
+class Edges(nn.Module):
+    """Sums over the edges that it finds; ``most`` for each point in the order of the file, if given."""
+
+    def __init__(self, most=99):
+        super().__init__()
+        torch.manual_seed(0)
+        self.most, self.weigh = most, nn.Linear(1, 2)
+
+    def forward(self, pos):
+        near = torch.cdist(pos, pos).fill_diagonal_(9) < 2
+        i, j = (near & (near.cumsum(1) <= self.most)).nonzero().T
+        return self.weigh((pos[i] - pos[j]).norm(dim=-1, keepdim=True)).tanh().sum(0, keepdim=True)
+
+
+def test_edges_that_a_model_finds_are_a_set(generator):
+    pos = torch.randn(11, 3, generator=generator, dtype=torch.float64)
+    contract = Contract(S("N"), "N x 3 x scalar", "1 x 2 x scalar")
+    found = audit(Edges(), pos, contract)
+    assert (found.verdict, found.offender) == ("PASS", "")
+    assert found.layers[0]["field"].startswith("set of ")
+    assert audit(Edges(most=3), pos, contract).offender == "weigh"
+
+
+def test_modules_of_e3nn_are_held_to_the_irreps_that_they_state(generator):
+    o3 = pytest.importorskip("e3nn.o3")
+    product = o3.FullyConnectedTensorProduct("1x1o", "1x1o", "2x0e+3x1e+2x2e").double()
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.product, self.linear = product, o3.Linear("2x0e+3x1e+2x2e", "1x1e").double()
+
+        def forward(self, u, v):
+            return self.linear(self.product(u, v))
+
+    u, v = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
+    contract = Contract(SO(3), {"u": "B x vector", "v": "B x vector"}, "B x axial")
+    found = audit(Net(), {"u": u, "v": v}, contract, tolerance=1e-6)
+    assert (found.verdict, found.offender) == ("PASS", "")
+    assert [layer["field"] for layer in found.layers] == [
+        "irreps(2x0e+3x1e+2x2e, layout=mul_ir)",
+        "irreps(1x1e, layout=mul_ir)",
+    ]
+    assert not any(layer["guessed"] for layer in found.layers)
+    product.register_forward_hook(lambda _module, _inputs, y: y + 1)
+    assert audit(Net(), {"u": u, "v": v}, contract, tolerance=1e-6).offender == "product"

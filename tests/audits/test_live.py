@@ -53,6 +53,49 @@ def test_on_the_grid_it_says_what_was_recorded(name):
         assert live.ask(g).floor == pytest.approx(seen.floors[k], abs=1e-12)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_whole_orbit_is_what_each_element_says(name):
+    live, f, x, contract = made(name)
+    seen, last = record(f, x, contract), live.count - 1
+    assert live.whole().errors == pytest.approx(seen.errors, rel=1e-9, abs=1e-12)
+    curve = live.orbit(last)
+    if not len(curve.places):
+        assert curve.errors == pytest.approx(seen.errors[last], rel=1e-9, abs=1e-12)
+        at = [0.0] * len(live.grid.shape)
+        assert curve.floors[0] == pytest.approx(live.ask(live.element(at=at), last).floor, abs=1e-12)
+        return
+    assert name in ("circle", "mixing"), "between elements of one angle only"
+    assert len(curve.places) == len(curve.errors) == len(curve.floors) == 71 * 5 + 1
+    assert curve.errors[::5] == pytest.approx(seen.errors[last], rel=1e-9, abs=1e-12)
+    for i in (3, 201, 352):
+        assert curve.errors[i] == pytest.approx(live.ask(live.element(at=[curve.places[i]]), last).error, rel=1e-9)
+
+
+def test_layers_are_those_of_one_sample_at_one_element():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(108, 4)).double()
+    x, contract = random(9, 1, 8, 8), Contract(parse_group("SO(2)"), "image", "invariant")
+    live = Live(net, x, contract)
+    g = live.element(at=[12.4])
+    for sample in (0, 4, 8):
+        rungs = live.ladder(g, sample)
+        assert [rung.name for rung in rungs] == ["0", "1", "2", "3"]
+        alone = Live(net, x[[sample, sample]], contract).ladder(g)
+        assert [rung.error for rung in rungs] == pytest.approx([rung.error for rung in alone], rel=1e-9)
+    assert rungs[0].error != pytest.approx(live.ladder(g, 0)[0].error, rel=1e-3)
+    with pytest.raises(InputError, match="sample: expected 0 to 8"):
+        live.ladder(g, 9)
+    with pytest.raises(InputError, match="layers are those of an"):
+        made("circle")[0].ladder(g, 0)
+
+
+def test_in_single_precision_it_rounds():
+    live, *_ = made("finite", dtype="float32")
+    errors = made("finite")[0].orbit(3).errors
+    assert live.orbit(3).errors == pytest.approx(errors, rel=1e-4)
+    assert (live.orbit(3).errors != errors).any()
+
+
 def test_between_elements_it_is_the_definition():
     live, f, x, contract = made("circle")
     g = live.element(at=[12.4])

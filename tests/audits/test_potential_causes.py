@@ -55,7 +55,14 @@ def leaning(out, frame):
     return out | {"energy": out["energy"] + 0.1 * frame["pos"][:, 2].sum()}
 
 
+def signed(out, frame):
+    if "stress" not in out:
+        return out
+    return out | {"stress": out["stress"] * torch.linalg.det(frame["cell"]).sign()}
+
+
 FAULTS = {
+    "signed volume": (signed, {"inversion": "left-handed"}),
     "unit of forces": (scaled("forces", 27.2114), {"forces = -dE/dx": "times 27.2114"}),
     "sign of forces": (scaled("forces", -1.0), {"forces = -dE/dx": "times -1:"}),
     "stress in GPa": (scaled("stress", 160.2177), {"stress = dE/d(strain)/V": "times 160.218"}),

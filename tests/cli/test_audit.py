@@ -270,3 +270,48 @@ def test_the_sample_of_a_task_is_data(place, capsys):
     assert run([*line, "task:nbody", "--samples", "8"]) == 0
     assert run([*line, "task:nbodies"]) == 2
     assert "nbody" in capsys.readouterr().err
+
+
+def test_a_model_of_another_dtype_is_told_from_a_fault_of_ours(place, capsys):
+    (place / "rooms.py").write_text("import torch\n\ndef coarse(x):\n    return x.flatten(1) @ torch.ones(64, 2)\n")
+    assert run(image("rooms.py:coarse")) == 2
+    assert "in float32 it answers: --dtype float32" in capsys.readouterr().err
+    assert run(image("rooms.py:coarse", "--dtype", "float32", "--dtype", "float64")) == 2
+    assert "cannot take this data" in capsys.readouterr().err
+    assert run(image("rooms.py:coarse", "--dtype", "float32")) == 0
+
+
+def test_of_many_layers_those_around_the_first_offender_are_shown(place, capsys):
+    (place / "rooms.py").write_text(
+        "from torch import nn\n\nstill = [nn.Identity() for _ in range(20)]\n"
+        "deep = nn.Sequential(*still, nn.Flatten(), nn.Linear(64, 2), *still)\n"
+    )
+    assert run(image("rooms.py:deep", "--json")) == 1
+    assert len(json.loads(capsys.readouterr().out)["layers"]) == 42
+    assert run(image("rooms.py:deep")) == 1
+    table = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    assert table[0].startswith("layer (16 of 42)")
+    assert [line.split()[0] for line in table[1:4]] == ["18", "19", "20"]
+    assert "flattening forgets" in table[3]
+    assert len(table) == 17
+
+
+def test_the_next_command_is_one_that_can_be_run(place, capsys):
+    (place / "rooms.py").write_text(
+        "def leaning(v):\n    return v * v\n\ndef nearly(v):\n    return v * v.new_tensor([1, 1, 1 + 1e-8])\n\n"
+        "def first(x):\n    return x[:1, :1] + x[1:2, :1]\n"
+    )
+    np.save(place / "few.npy", np.random.default_rng(0).normal(size=(5, 3)))
+    np.save(place / "many.npy", np.random.default_rng(0).normal(size=(20, 3)))
+
+    def following(target, group, field, data):
+        assert run(["audit", target, "--group", group, "--in", field[0], "--out-rep", field[1], "--data", data]) == 1
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("next")]
+
+    sets, vectors = ("N x 3 x scalar", "1 x 1 x scalar"), ("N x vector", "N x vector")
+    (line,) = following("rooms.py:leaning", "SO(3)", vectors, "few.npy")
+    assert "--how" in line
+    assert "--save" not in line  # a function is no torch module
+    assert following("rooms.py:nearly", "SO(3)", vectors, "few.npy") == []  # rounding, and nothing to impose
+    assert "--how average" in following("rooms.py:first", 'S("N")', sets, "few.npy")[0]
+    assert following("rooms.py:first", 'S("N")', sets, "many.npy") == []  # 20! orders

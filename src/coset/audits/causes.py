@@ -111,7 +111,7 @@ def find_causes(
         if not found:
             return []
         before, setting = max(found, key=lambda pair: pair[0])
-        return _search(replace(setting, before=before), before, limit, deadline)
+        return _search(replace(setting, before=before, moves=setting.motion()), before, limit, deadline)
 
 
 def _search(setting: Setting, before: float, limit: float, deadline: float) -> list[Cause]:

@@ -24,6 +24,8 @@ from coset.errors import CosetError
 from coset.reps.action import Position
 from coset.reps.fields import Field, Fields
 
+STILL = 1e-3  #: of the motion of an output may be left where it counts as standing still
+
 Undo = Callable[["Setting"], AbstractContextManager["Setting"]]
 
 
@@ -36,6 +38,7 @@ class Setting:
     x: dict[str, Tensor]
     g: Any
     before: float = math.inf  #: its error, once known
+    moves: float = 0.0  #: its motion, once known
 
     def error(self, *, enough: float = math.inf) -> float:
         """Mean relative error over the elements, over the first of them once one exceeds ``enough``; inf where f refuses."""
@@ -56,6 +59,13 @@ class Setting:
     def call(self, x: Mapping[str, Tensor] | None = None, *, seed: int = 0) -> dict[str, Tensor]:
         """Outputs by name at ``x``, by default at ``e . x``."""
         return self.contract.call(self.f, self.origin() if x is None else x, seed=seed)
+
+    def motion(self) -> float:
+        """How far the elements move the output, relative to its size; 0 for invariants."""
+        with frozen(self.f):
+            y = {name: value.detach() for name, value in self.call().items()}
+        moved = [self.contract.group.move_all(self.g[i], self.contract.outputs, y, self.x) for i in range(len(self.g))]
+        return max(float(relative(want[name] - y[name], y[name])) for want in moved for name in y)
 
     def origin(self) -> dict[str, Tensor]:
         """``e . x``."""
@@ -116,12 +126,15 @@ class Trial:
 
 
 def without(trials: Sequence[Trial], setting: Setting, limit: float) -> float:
-    """The error with all these suspects taken out; inf where the model then refuses or becomes trivial."""
+    """The error with all these suspects taken out; inf where the model then refuses or says nothing about symmetry."""
+    outputs = setting.contract.outputs
     with ExitStack() as stack:
         try:
             for trial in trials:
                 setting = stack.enter_context(trial.undo(setting)) if trial.undo else setting
             error = setting.error(enough=limit)
+            if error <= limit and setting.contract.outputs == outputs and setting.motion() < STILL * setting.moves:
+                return math.inf  # what failed is gone, and not mended
             if error <= limit and why_trivial(setting.f, setting.contract, setting.origin()):
                 return math.inf
         except Exception:  # see Setting.error

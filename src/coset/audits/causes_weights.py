@@ -94,7 +94,7 @@ def _raw(f: Any, layer: str, p: Tensor) -> bool:
 
 
 def _adds(setting: Setting, p: Tensor) -> bool:
-    """Whether a weight adds the same to the output of its module whatever goes in."""
+    """Whether a weight adds the same to the output of its module whatever goes in, and that output is no invariant."""
     owner = next(module for _, module in named(setting.f) if any(p is q for q in module.parameters(False)))
     x = setting.origin()
     seen: list[Tensor] = []
@@ -107,9 +107,10 @@ def _adds(setting: Setting, p: Tensor) -> bool:
             setting.call(inputs)
             with replaced([p], [torch.zeros_like(p)]):
                 setting.call(inputs)
+        setting.call(setting.moved())
     finally:
         handle.remove()
-    if len(seen) != 4 or any(y.shape != seen[0].shape for y in seen):
+    if len(seen) != 5 or any(y.shape != seen[0].shape for y in seen) or torch.allclose(seen[0], seen[4], rtol=1e-9, atol=0):
         return False
     here, there = seen[0] - seen[1], seen[2] - seen[3]
     return bool(here.abs().max() > 0) and torch.allclose(here, there, rtol=1e-6, atol=1e-9 * float(here.abs().max()))

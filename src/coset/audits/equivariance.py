@@ -122,6 +122,8 @@ def audit(
         start = time.monotonic()
         found = explain(f, data, promised, dtype=told.dtype, tolerance=tolerance, seed=seed, seconds=causes)
         told.causes = [cause.to_dict() for cause in found]
+        coarse = "" if found else precision.born_coarser(f, precision.dtype_of(told.dtype), told.error)
+        told.notes += [coarse] * bool(coarse)
         if not found and time.monotonic() - start > causes:
             told.notes.append(f"the search for a cause stopped after {causes:g} s; audit(..., causes=60) searches longer")
     return told

@@ -17,6 +17,7 @@ from coset.reps.action import Fibre, Scalar, Tensorial
 from coset.reps.fields import ANY, Field
 from coset.reps.image import Image
 from coset.reps.induced import RegularAxis
+from coset.reps.irreps import Irreps
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,16 @@ class Reading:
     guessed: bool = True
     split: int = 0  #: size of a fibre folded into axis 1; 0 leaves the tensor as it is
     outer: bool = False  #: whether the fibre is the outer part of the channel axis
+    column: bool = False  #: whether components stand before the channels, as in (N, 3, C)
+    loose: bool = False  #: whether the rows are a set in no order of their own, as edges that a model finds
+
+    def __str__(self) -> str:
+        return f"set of {self.field}" if self.loose else str(self.field)
 
     def move(self, group: Any, g: Any, h: Tensor, given: Mapping[str, Tensor]) -> Tensor:
         """``g . h`` under this reading."""
+        if self.column:
+            return group.move(g, self.field, h.movedim(-2, -1), given).movedim(-1, -2)
         if not self.split:
             return group.move(g, self.field, h, given)
         shape = (self.split, h.shape[1] // self.split) if self.outer else (h.shape[1] // self.split, self.split)
@@ -48,7 +56,16 @@ def declared_readings(module: nn.Module, contract: Contract, h: Tensor) -> list[
             continue
         if own.group == contract.group or type(own.group) is type(contract.group) or _within(own.group, contract.group):
             out.append(Reading(fields[0][1], guessed=False))
-    return list(dict.fromkeys(out))
+    return list(dict.fromkeys(out)) or _said_by_e3nn(module, contract.group, h)
+
+
+def _said_by_e3nn(module: nn.Module, group: Any, h: Tensor) -> list[Reading]:
+    """The irreps that a module of e3nn states, in e3nn's layout, under a group of space; e3nn is not imported."""
+    said = getattr(module, "irreps_out", None) or getattr(module, "irreps_node_output", None)
+    if not type(said).__module__.startswith("e3nn") or _space(group) != 3:
+        return []
+    irreps = Irreps(str(said), layout="mul_ir")
+    return [Reading(Field((ANY,), irreps), guessed=False)] if h.shape[-1:] == (irreps.dim,) else []
 
 
 def concerns_others(module: nn.Module, contract: Contract) -> bool:
@@ -72,11 +89,15 @@ def guesses(plan: Plan, h: Tensor) -> list[Reading]:
     sizes = {name: size for name, size in fields.sizes(plan.x).items() if size > 1}
     lead = _index(h, sizes, group)
     kinds: list[Reading] = [Reading(Field(lead, Scalar()))]
-    space = _space(group, h)
+    space = _space(group)
+    if h.ndim >= 2 and lead[0].isdigit() and any(isinstance(part, S) for part in group.factors()):
+        kinds.append(Reading(kinds[0].field, loose=True))
     if any(isinstance(d.kind, (Image, Fibre)) for _, d in fields) and h.ndim >= 3:
         kinds.append(Reading(Field((ANY,), Image())))
     if space and h.ndim >= 2 and h.shape[-1] == space:
         kinds.append(Reading(Field(lead[:-1], Tensorial(1))))
+    if space and h.ndim >= 3 and h.shape[-2] == space:
+        kinds.append(Reading(Field((*lead[:-2], lead[-1]), Tensorial(1)), column=True))
     if space and h.ndim == 2 and h.shape[-1] % space == 0 and h.shape[-1] > space:
         vectors = Field((ANY,), Tensorial(1))
         kinds += [Reading(vectors, split=space), Reading(vectors, split=space, outer=True)]
@@ -94,7 +115,7 @@ def _index(h: Tensor, sizes: Mapping[str, int], group: Any) -> tuple[str, ...]:
     return tuple(out) or (ANY,)
 
 
-def _space(group: Any, h: Tensor) -> int:
+def _space(group: Any) -> int:
     """The dimension of the space that the group moves; 0 where it moves none."""
     try:
         element = group.sample(1)

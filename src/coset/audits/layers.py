@@ -3,7 +3,7 @@
 The model runs on ``e . x`` and on ``g . x``; the output ``h`` of each submodule is compared with ``g . h``. How ``g`` acts
 on a hidden tensor is known where the submodule carries a contract; elsewhere it is guessed from the shape (pixels, space
 axes, fibres of the group's order, permuted indices, or invariant), the reading with the least error is taken and labelled
-*guessed*: a guess can hide a fault, it cannot invent one.
+*guessed*: it hides a fault where a wrong reading happens to fit, and shows one where none of the readings is right.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from coset.reps.fields import Field
 from coset.reps.image import Image
 
 MEMBERS = 32  #: samples that the layers are measured on
+COMPILED = "_compiled_main"  #: in names of what e3nn compiles inside a module, which says itself what comes out
 
 
 @dataclass
@@ -56,14 +57,14 @@ def layer_errors(model: nn.Module, plan: Plan, g: Any, *, seed: int = 0) -> list
     base = _record(model, plan, origin)
     sums: dict[str, dict[Reading, list[float]]] = {}
     floors: dict[str, float] = {}
-    modules = dict(model.named_modules())
+    fits = _all_readings(dict(model.named_modules()), plan, base)
     for i in range(len(g)):
         moved = _record(model, plan, plan.contract.inputs.pack(plan.contract.act(g[i], plan.x)))
         for name, h in base.items():
             gh = moved.get(name)
             if gh is None or gh.shape != h.shape or not h.numel():
                 continue
-            for reading in _readings(modules[name.partition("#")[0]], plan, h):
+            for reading in fits[name]:
                 found = _error(plan, reading, g[i], h, gh)
                 if found is not None:
                     sums.setdefault(name, {}).setdefault(reading, []).append(found)
@@ -74,11 +75,9 @@ def layer_errors(model: nn.Module, plan: Plan, g: Any, *, seed: int = 0) -> list
             continue
         reading = min(complete, key=lambda r: complete[r])
         floors[name] = _floor(plan, reading, g, base[name])
-        module = modules[name.partition("#")[0]]
+        module = model.get_submodule(name.partition("#")[0])
         layers.append(
-            Layer(
-                name, complete[reading], str(reading.field), reading.guessed, floors[name], likely_cause(module, reading.field)
-            )
+            Layer(name, complete[reading], str(reading), reading.guessed, floors[name], likely_cause(module, reading.field))
         )
     return layers
 
@@ -105,7 +104,9 @@ def _record(model: nn.Module, plan: Plan, x: Mapping[str, Tensor]) -> dict[str, 
 
         return hook
 
-    handles = [module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name]
+    handles = [
+        module.register_forward_hook(keep(name)) for name, module in model.named_modules() if name and COMPILED not in name
+    ]
     try:
         plan.call(x)
     finally:
@@ -114,10 +115,19 @@ def _record(model: nn.Module, plan: Plan, x: Mapping[str, Tensor]) -> dict[str, 
     return seen
 
 
-def _readings(module: nn.Module, plan: Plan, h: Tensor) -> list[Reading]:
-    if concerns_others(module, plan.contract):
-        return []
-    return declared_readings(module, plan.contract, h) or guesses(plan, h)
+def _all_readings(modules: Mapping[str, nn.Module], plan: Plan, base: Mapping[str, Tensor]) -> dict[str, list[Reading]]:
+    """How every output may be read; what a module hands on as it is (a container, its last part) is what the part says."""
+    found: dict[str, list[Reading]] = {}
+    said: dict[tuple[int, torch.Size], list[Reading]] = {}
+    for name, h in base.items():
+        module, same = modules[name.partition("#")[0]], (h.data_ptr(), h.shape)
+        if concerns_others(module, plan.contract):
+            found[name] = []
+        elif declared := declared_readings(module, plan.contract, h):
+            found[name] = said[same] = declared
+        else:
+            found[name] = said.get(same) or guesses(plan, h)
+    return found
 
 
 def _error(plan: Plan, reading: Reading, g: Any, h: Tensor, gh: Tensor) -> float | None:
@@ -126,7 +136,17 @@ def _error(plan: Plan, reading: Reading, g: Any, h: Tensor, gh: Tensor) -> float
         want = reading.move(plan.contract.group, g, h, plan.x)
     except (CosetError, RuntimeError, IndexError):
         return None
-    return float(relative(gh - want, want)) if want.shape == gh.shape else None
+    if want.shape != gh.shape:
+        return None
+    if reading.loose:
+        want, gh = _sorted(want), _sorted(gh)
+    return float(relative(gh - want, want))
+
+
+def _sorted(rows: Tensor) -> Tensor:
+    """Rows in the order of their mean against fixed weights: equal sets come out equal, whatever order they were in."""
+    flat = rows.flatten(1)
+    return flat[(flat @ torch.linspace(0.5, 1.5, flat.shape[1]).to(flat)).argsort()]
 
 
 def _floor(plan: Plan, reading: Reading, g: Any, h: Tensor) -> float:

@@ -83,6 +83,13 @@ def _rotation(case: Case) -> str:
 def _inversion(case: Case) -> str:
     if "rotation" in case.failed:
         return "As under rotations: what depends on the direction in space is not the same in a mirror either."
+    if not case.beyond("inversion", "energy"):
+        if not case.beyond("inversion", "forces"):
+            return (
+                "Only the stress is wrong, and only in a mirror: it is divided by a volume that is negative for left-handed "
+                "cells, a determinant without its absolute value. Right-handed cells are safe."
+            )
+        return "The energy is the same in a mirror and forces are not mirrored: they come from a head that lost their parity."
     return (
         "Rotations hold and reflections do not: the network tells left from right, as one does that multiplies features "
         "without their parity. Enantiomers get different energies."

@@ -54,6 +54,19 @@ def at_dtype(f: Callable[..., Any], dtype: torch.dtype) -> Callable[..., Any]:
         ) from error
 
 
+def born_coarser(f: Callable[..., Any], dtype: torch.dtype, error: float) -> str:
+    """A note where a small error in ``dtype`` may be digits that a model of lower precision never had; empty otherwise."""
+    held = [t for t in (*f.parameters(), *f.buffers()) if t.is_floating_point()] if isinstance(f, nn.Module) else []
+    own = held[0].dtype if held else dtype
+    if own == dtype or own not in TOLERANCES or not error < torch.finfo(own).eps:
+        return ""
+    name = str(own).removeprefix("torch.")
+    return (
+        f"the model was made in {name}: constants that it computed then (3j symbols, grids, tables) keep the digits of {name}, "
+        f"which may be all there is to it; make it after torch.set_default_dtype({dtype}) to tell"
+    )
+
+
 def cast(fields: Fields, x: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Floating tensors, and integers that a group moves (grey levels), in ``dtype``; pointers and labels as they are."""
     out = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = 16  #: elements in the table; of more, the worst
 SECONDS = 5.0  #: for which the cause of a failure is looked for
+SMALL = 1e-6  #: an error below this is no symmetry that is missing, and nothing to impose one for
+LETTERS = 8  #: members of a set, all of whose orders can be averaged over, at most
 
 
 Tolerance = Annotated[
@@ -95,8 +99,8 @@ def audit(
         found, told = _measure(f, contract, target, data, (dtype, tolerance, samples, seed), place)
         judged.append(found is None or contract.claim == "broken" or found.verdict == "PASS")
         documents.append(told)
-        fails = found is not None and found.verdict != "PASS" and group is not None
-        following = _next(target, contract, group or "", inputs or [], outputs or [], data) if fails else ""
+        fails = found is not None and found.verdict != "PASS" and found.error > SMALL and group is not None
+        following = _next(f, target, contract, group or "", inputs or [], outputs or [], data) if fails else ""
         if found is not None and place is not None:
             _page(place, [(target, f), *others], found, following, contract, data, labels, (dtype, tolerance, samples, seed))
         if not json and found is not None:
@@ -127,7 +131,8 @@ def _measure(
         note(f"{spelled}: nobody can move a recorded input, compare pairs with Contract.gap")
         return None, {"schema": SCHEMA, "contract": spelled, "claim": contract.claim, "verdict": "NOT JUDGED"}
     x = sample_of(data, contract)
-    answer_once(f, x, contract, target, dtypes[0])
+    for name in dtypes:
+        answer_once(f, x, contract, target, name)
     note(f"auditing {target} against {spelled}" + ("" if contract.claim == "exact" else f", claimed {contract.claim}"))
     search = 0.0 if contract.claim == "broken" else SECONDS
     found = measure(f, x, contract, dtype=dtypes, tolerance=tolerance, samples=samples, seed=seed, causes=search)
@@ -139,19 +144,29 @@ def _measure(
 
 def answer_once(f: Callable[..., Any], x: Any, contract: Contract, target: str, dtype: str = "float64") -> None:
     """Ask the model once, so that a target that cannot take the data is told from a fault of ours (InputError)."""
-    from coset.audits import precision
     from coset.errors import CosetError, InputError
+
+    try:
+        _ask(f, x, contract, dtype)
+    except CosetError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(f"{name} {tuple(v.shape)}".strip() for name, v in contract.inputs.pack(x).items())
+        hint = ""
+        if dtype == "float64":
+            with suppress(Exception):
+                _ask(f, x, contract, "float32")
+                hint = "; in float32 it answers: --dtype float32"
+        raise InputError(f"{target} cannot take this data ({shapes}): {type(error).__name__}: {error}{hint}") from error
+
+
+def _ask(f: Callable[..., Any], x: Any, contract: Contract, dtype: str) -> None:
+    from coset.audits import precision
 
     bound = contract.bind(x)
     kind = precision.dtype_of(dtype)
     packed = precision.cast(contract.inputs, contract.inputs.pack(x), kind)
-    try:
-        bound.call(precision.at_dtype(f, kind), bound.origin(contract.inputs.unpack(packed)))
-    except CosetError:
-        raise
-    except Exception as error:
-        shapes = ", ".join(f"{name} {tuple(v.shape)}".strip() for name, v in packed.items())
-        raise InputError(f"{target} cannot take this data ({shapes}): {type(error).__name__}: {error}") from error
+    bound.call(precision.at_dtype(f, kind), bound.origin(contract.inputs.unpack(packed)))
 
 
 def _save(found: Audit, told: dict[str, Any], out: Path) -> None:
@@ -201,13 +216,7 @@ def _show(found: Audit, out: Path | None) -> None:
     )
     if found.layers:
         print()
-        hinted = not found.causes  # a guess by the layer's class gives way to what was measured
-        rows = [
-            [layer["name"], f"{layer['error']:.2g}", layer["field"] + (" (guessed)" if layer["guessed"] else ""),
-             ((hinted and layer["cause"]) or "first above the floor") if layer["name"] == found.offender else ""]
-            for layer in found.layers
-        ]  # fmt: skip
-        table(["layer", "error", "as", "cause"], rows)
+        _show_layers(found)
     print()
     low, high = found.interval
     print(f"verdict  {found.verdict}  relative error {found.error:.2g} [{low:.2g}, {high:.2g}]  (worst: {found.worst})")
@@ -222,10 +231,42 @@ def _show(found: Audit, out: Path | None) -> None:
         print(f"files    {out}/audit.json, {out}/audit.npz{page}")
 
 
-def _next(target: str, contract: Contract, group: str, inputs: Sequence[str], outputs: Sequence[str], data: str | None) -> str:
-    """The command that would impose what was found missing."""
-    how = "average" if getattr(contract.group, "compact", False) else "frames"
+def _show_layers(found: Audit) -> None:
+    """All layers, or of many those around the first offender, of none the last: the page and the JSON have every one."""
+    from coset.cli.show import table
+
+    first = next((i for i, layer in enumerate(found.layers) if layer["name"] == found.offender), len(found.layers))
+    start = max(min(first - 2, len(found.layers) - SHOWN), 0)
+    shown = found.layers[start : start + SHOWN]
+    hinted = not found.causes  # a guess by the layer's class gives way to what was measured
+    rows = []
+    for layer in shown:
+        told = ""
+        if layer["name"] == found.offender:
+            held = found.verdict == "PASS" and layer["guessed"]
+            told = (hinted and layer["cause"]) or ("as guessed; the output holds" if held else "first above the floor")
+        field = shorten(layer["field"].replace("+", " +"), 48, placeholder=" …").replace(" +", "+")
+        rows.append([layer["name"], f"{layer['error']:.2g}", field + (" (guessed)" if layer["guessed"] else ""), told])
+    title = "layer" if len(shown) == len(found.layers) else f"layer ({len(shown)} of {len(found.layers)})"
+    table([title, "error", "as", "cause"], rows)
+
+
+def _next(
+    f: Any, target: str, contract: Contract, group: str, inputs: Sequence[str], outputs: Sequence[str], data: str | None
+) -> str:
+    """The command that would impose what was found missing; empty where there is no way, as over the orders of many atoms."""
+    import torch
+
+    from coset.cli.options import sample_of
+    from coset.groups.permutation import S
+    from coset.symmetrizers.symmetrize import hows
+
+    parts = contract.bind(sample_of(data, contract)).group.factors()
+    many = any(isinstance(part, S) and (part.size or 0) > LETTERS for part in parts)
+    ways = [way for way in hows(contract) if way in ("average", "frames", "canonicalize") and not (many and way == "average")]
+    if not ways:
+        return ""
     words = ["coset", "symmetrize", target, "--group", group]
     words += [word for spec in inputs for word in ("--in", spec)] + [word for spec in outputs for word in ("--out-rep", spec)]
-    words += ["--how", how, *(["--data", data] if data else []), "--save", f"runs/{how}"]
-    return shlex.join(words)
+    words += ["--how", ways[0], *(["--data", data] if data else [])]
+    return shlex.join(words + ["--save", f"runs/{ways[0]}"] * isinstance(f, torch.nn.Module))

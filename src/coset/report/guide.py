@@ -15,9 +15,13 @@ BESIDE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")  #: pages that lie bes
 ORDER = {
     "Learn": ("start", "readme", "potentials", "irreps"),
     "Guides": ("guides/audit", "guides/symmetrize", "guides/images", "guides/points", "guides/graphs", "guides/motion"),
-    "Tutorials": ("tutorials/own_image_model", "tutorials/adapt", "tutorials/ci", "tutorials/add_a_system"),
-    "Reference": ("glossary", "conventions", "files", "conformance", "citations", "design", "contributing", "changelog"),
-}
+    "Tutorials": (
+        "tutorials/own_image_model", "tutorials/adapt", "tutorials/outside", "tutorials/ci", "tutorials/add_a_system",
+    ),
+    "Reference": (
+        "glossary", "conventions", "files", "conformance", "robustness", "citations", "design", "contributing", "changelog",
+    ),
+}  # fmt: skip
 FOLDERS = {"guides": "Guides", "tutorials": "Tutorials"}
 
 

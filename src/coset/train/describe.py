@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from coset.errors import CosetError, InputError
 from coset.reps.fields import Fields
+from coset.reps.irreps import Irreps
 
 PACKAGE = "coset"
 STORED = "config."  #: prefix of the tensors that are arguments, beside the weights
@@ -45,6 +46,10 @@ def describe(value: Any, tensors: dict[str, Tensor], where: str = "model") -> An
         return {"dict": [[name, describe(part, tensors, f"{where}.{name}")] for name, part in value.items()]}
     if type(value) in (list, tuple):
         return {type(value).__name__: [describe(part, tensors, f"{where}[{i}]") for i, part in enumerate(value)]}
+    if isinstance(value, Irreps):  # blocks are named tuples, which are read from their words
+        words = "+".join(map(str, value.blocks))
+        given = {"blocks": words, "group": describe(value.group, tensors, f"{where}.group"), "layout": value.layout}
+        return {"class": f"{Irreps.__module__}.{Irreps.__qualname__}", "arguments": given}
     if isinstance(value, nn.Module) and not _ours(type(value)):
         return {"foreign": f"{type(value).__module__}.{type(value).__qualname__}"}
     if _ours(type(value)) and (isinstance(value, nn.Module) or dataclasses.is_dataclass(value)):

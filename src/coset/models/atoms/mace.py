@@ -82,7 +82,7 @@ class MACELayers(nn.Module):
             for kind, (a, b) in zip(self.connect, pairwise(self.stations), strict=True)
         )
         with torch.no_grad():  # as maps of all species beside one another would start, of which one is there
-            for weight in (self.embed.weight, *(residual.weight for residual in self.residuals)):
+            for weight in (*self.embed.parameters(), *self.residuals.parameters()):
                 weight.div_(species**0.5)
 
     def forward(self, graph: AtomGraph) -> Iterator[Tensor]:
