@@ -6,6 +6,7 @@
 #   make test                        the quick tests
 #   make accept moments              one long acceptance run; its figures go to accept/moments.json
 #   make lint, make docs-check       style, types and floors; the code of README, docs and docstrings
+#   make browser                     Chromium by apt, for tests/browser, which are skipped without it
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -17,7 +18,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 # constraints.txt with the torch that is there
 PINS := $(VENV)/constraints.txt
 
-.PHONY: demo test accept lint docs-check clean chosen
+.PHONY: demo test accept lint docs-check browser clean chosen
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -35,6 +36,9 @@ lint: $(VENV)/.dev
 
 docs-check: $(VENV)/.dev
 	$(PY) -m pytest tests/test_readme.py
+
+browser:
+	.ci/browser
 
 WHAT :=
 ifeq (accept,$(firstword $(MAKECMDGOALS)))

@@ -1,5 +1,6 @@
 """The live audit page in a real browser: a drag between the elements of the grid is answered by the model itself."""
 
+import json
 import threading
 
 import pytest
@@ -35,8 +36,9 @@ def served(tmp_path_factory):
     x = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     contract, f = Contract(parse_group("SO(2)"), "image", "invariant"), load_target(f"{base}/nets.py:cnn")
     shown = [Shown("nets.py:cnn", f, None), Shown("nets.py:other", lambda x: x.flatten(1)[:, :5].tanh(), None)]
+    shown.append(Shown("nets.py:net", f, None))
     write_page(base / "runs/digits/audit.html", shown, x, contract, data=None, labels=None, how=(None, None, 64, 0))
-    with Server(base / "runs", {"cnn": f"{base}/nets.py:moody"}, port=0) as server:
+    with Server(base / "runs", {"cnn": f"{base}/nets.py:moody", "net": f"{base}/nets.py:cnn"}, port=0) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield server, Live(f, x, contract), base
@@ -45,23 +47,23 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def live_page(chromium, served):
-    """``live_page(hash, width=)``: the page that has heard from its model; an error of its script fails the test."""
-    contexts, errors = [], []
+def net(served):
+    """The module that the page's model ``net`` is, asked here."""
+    return served[1]
 
-    def opened(address="", width=1280):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+
+@pytest.fixture
+def live_page(open_context, served):
+    """``live_page(hash, look)``: the page that has heard from its model; an error of its script fails the test."""
+    errors = []
+
+    def opened(address="", look=""):
+        page = open_context(errors, look)
         page.goto(f"{served[0].address}audit/digits{address}")
         page.locator("#live", has_text="ms").wait_for(timeout=60_000)
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
     assert [error for error in errors if "422" not in error] == []
 
 
@@ -86,9 +88,40 @@ def test_a_drag_between_elements_asks_the_model(live_page, served):
         name = word if place != 40.25 else "201°"
         assert read(page, name) == pytest.approx(live.ask(live.element(at=[place]), 7).error, rel=6e-3)
     assert "computed just now" in page.locator("#response figcaption").inner_text()
-    page.locator("#bar .live button").click()
+    page.locator("#bar .live button", has_text="random element").click()
     page.locator("#bar .reading small", has_text="now").wait_for()
     assert page.locator("#response canvas").count() >= 2
+
+
+def test_the_orbit_and_the_layers_follow_the_sample_and_the_precision(live_page, served, net):
+    page = live_page("#sample=5&element=3&model=net")
+    caption = page.locator("#orbit figcaption", has_text="Sample 5 was measured just now.")
+    caption.wait_for()
+    names = page.locator("#orbit .legend").inner_text()
+    assert "net, sample 5, now" in names
+    line = page.locator("#orbit path[stroke-width='2.4']").get_attribute("d")
+    assert line.count("L") == 71 * 5, "a whole degree from point to point"
+    page.locator("#ladder figcaption", has_text="Measured just now at 15°, sample 5").wait_for()
+    want = {layer.name: layer.error for layer in net.ladder(net.element(at=[3]), 5)}
+    with page.expect_download() as waiting:
+        page.locator("#ladder .tools button", has_text="JSON").click()
+    told = {row["layer"]: row for row in json.loads(waiting.value.path().read_text())}
+    assert {name: row["error"] for name, row in told.items()} == pytest.approx(want, rel=1e-6, abs=1e-12)
+    assert all({"float64", "float32"} <= set(row) for row in told.values())
+    page.locator(".live select").select_option("float32")
+    page.locator("#orbit figcaption", has_text="just now in float32. Means are those of the audit, in float64").wait_for()
+    page.locator("#bar .reading small", has_text="now in float32").wait_for()
+    page.locator(".live select").select_option("bfloat16")
+    page.locator(".live button", has_text="all samples").click()
+    page.locator("#orbit figcaption", has_text="So were all samples.").wait_for()
+    assert "measured just now in bfloat16" in page.locator("#samples figcaption").inner_text()
+    with page.expect_download() as waiting:
+        page.locator("#worst .tools button", has_text="JSON").click()
+    means = {row["sample"]: row["mean"] for row in json.loads(waiting.value.path().read_text())}
+    f, x, contract = net.source
+    coarse, fine = Live(f, x, contract, dtype="bfloat16").whole().errors, net.whole().errors
+    assert [means[s] for s in range(12)] == pytest.approx(coarse[:, 1:].mean(1), rel=1e-5)
+    assert [means[s] for s in range(12)] != pytest.approx(fine[:, 1:].mean(1), rel=1e-5)
 
 
 def test_quick_drags_end_at_the_last(live_page, served):
@@ -127,12 +160,22 @@ def test_a_model_that_raises_and_one_that_is_not_there_are_told(live_page, serve
     page.locator("#live", has_text="--model other=TARGET").wait_for()
 
 
-def test_a_phone_shows_it_all(live_page, tmp_path):
-    page = live_page("#sample=7&element=3", width=360)
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+def test_in_every_light_and_width(live_page, look, axe, shot):
+    page = live_page("#sample=7&element=3", look)
     slide(page, 12.4)
     read(page, "62°")
-    assert page.evaluate("document.documentElement.scrollWidth") == 360
-    page.screenshot(path=tmp_path / "live.png")
+    assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]
+    shot(page, f"live-{look}")
+    assert axe(page) == []
+
+
+def test_the_list_of_pages_is_plain_to_all(open_context, served, axe, shot):
+    page = open_context([])
+    page.goto(served[0].address)
+    assert page.locator("a", has_text="digits").count() == 1
+    shot(page, "served-folder")
+    assert axe(page) == []
 
 
 def test_figures_still_come_as_files(live_page):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from coset.cli.docs import front, markdown_folder
+from coset.report.guide import menu, read_guides
 from coset.report.prose import article
 from coset.report.site import Page, citations_page, write_site
 
@@ -47,3 +49,23 @@ def test_colours_follow_the_system_and_then_the_button(site, open_page):
     dark = page.evaluate(ground)
     page.locator("#theme").click()
     assert page.evaluate(ground) == "rgb(255, 255, 255)" != dark
+
+
+@pytest.fixture(scope="module")
+def guides(tmp_path_factory):
+    """The pages of the repository's own docs, without tasks and systems."""
+    folder = markdown_folder(None)
+    if folder is None:
+        pytest.skip("the docs are not here")
+    found = read_guides(folder)
+    texts = [*found.pages, citations_page()]
+    return write_site(tmp_path_factory.mktemp("site"), [front(texts), *texts], found.pictures, menu(texts)).parent
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "phone"])
+@pytest.mark.parametrize("name", ["index", "start", "guides/audit", "files"])
+def test_pages_can_be_read_by_all(open_page, guides, name, look, axe, shot):
+    page = open_page(guides / f"{name}.html", look=look)
+    assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]
+    shot(page, f"docs-{name}-{look}")
+    assert axe(page) == []

@@ -101,7 +101,7 @@ def request(server, method, path, body=None, connection=None, **headers):
 
 def ask(server, what="at", connection=None, headers=None, **asked):
     """Status and document."""
-    asked = {"page": "digits", "part": 0, **({"model": 0, "sample": 3} if what == "at" else {}), **asked}
+    asked = {"page": "digits", "part": 0, **({"model": 0, "sample": 3} if what != "open" else {}), **asked}
     told = {"Content-Type": "application/json", **(headers or {})}
     status, _, content = request(server, "POST", f"/api/{what}", json.dumps(asked), connection, **told)
     return status, json.loads(content)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from coset.audits.live import Live
 from coset.cli.app import run
 from coset.contract import Contract
 from coset.errors import InputError
@@ -68,6 +69,49 @@ def test_on_the_grid_it_agrees_with_the_page(web, served, place):
     assert (told["count"], told["gx"]) == (12, {})
     assert told["error"] == pytest.approx(errors[:, 5].mean(), rel=1e-5)
     assert web.ask(served, draw=5)[1]["name"] == web.ask(served, draw=5)[1]["name"] != web.ask(served, draw=6)[1]["name"]
+
+
+def test_whole_orbits_and_layers_are_answered(web, place):
+    x = torch.from_numpy(np.load(place / "runs" / "digits" / "samples.npz")["input"])
+    live = Live(load_target(f"{place}/nets.py:cnn"), x, Contract(parse_group("SO(2)"), "image", "invariant"))
+    with web.serving(place / "runs", targets={"cnn": f"{place}/nets.py:cnn"}) as server:
+        status, told = web.ask(server, "orbit", sample=3)
+        assert (status, told["dtype"], len(told["places"])) == (200, "float64", 356)
+        assert unpack(told["errors"]) == pytest.approx(live.orbit(3).errors, rel=1e-5, abs=1e-12)
+        single = web.ask(server, "orbit", sample=3, dtype="float32")[1]
+        assert 0 < np.abs(unpack(single["errors"]) - unpack(told["errors"])).max() < 1e-4
+        status, told = web.ask(server, "orbit", sample=-1)
+        assert unpack(told["errors"]) == pytest.approx(live.whole().errors, rel=1e-5, abs=1e-12)
+        assert unpack(told["embedding"]).shape == (12, 2)
+        status, told = web.ask(server, "ladder", sample=3, at=[12.4], dtype="bfloat16")
+        assert (status, told["alone"], told["offender"]) == (200, True, "0")
+        assert [sorted(layer["errors"]) for layer in told["layers"]] == [["bfloat16", "float32", "float64"]] * 4
+        want = [layer.error for layer in live.ladder(live.element(at=[12.4]), 3)]
+        assert [layer["errors"]["float64"] for layer in told["layers"]] == pytest.approx(want, rel=1e-9)
+        for what, asked, says in (
+            ("ladder", {}, "either at or draw"), ("orbit", {"at": [1]}, "unknown: at"),
+            ("orbit", {"dtype": "f8"}, "dtype: expected"),
+        ):  # fmt: skip
+            status, told = web.ask(server, what, **asked)
+            assert (status, says in told["failed"]["message"]) == (400, True), told
+
+
+def test_whole_orbits_and_layers_keep_the_limits(web, served, mood):
+    assert web.ask(served, at=[0])[0] == 200
+    for asked in ({"sample": 3}, {"sample": -1}):
+        mood("raise")
+        status, told = web.ask(served, "orbit", **asked)
+        assert (status, told["failed"]["kind"], "out of <b>cheese</b>" in told["failed"]["message"]) == (422, "model", True)
+    mood("hang")
+    assert web.ask(served, "orbit")[0] == 504
+    mood("exit")
+    assert web.ask(served, "orbit")[0] == 502
+    mood("")
+    status, told = web.ask(served, "ladder", at=[1])
+    assert (status, told["failed"]["kind"]) == (422, "input")
+    assert "layers are those of an nn.Module" in told["failed"]["message"]
+    assert web.ask(served, "orbit", sample=12)[0] == 422
+    assert web.ask(served, "orbit")[0] == 200
 
 
 @pytest.mark.parametrize(

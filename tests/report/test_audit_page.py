@@ -54,13 +54,11 @@ def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def javascript(code: str, given: object) -> object:
+def javascript(code: str, given: object, names: tuple[str, ...] = ("tensors", "actions")) -> object:
     """What the page's scripts make of ``given``, in node."""
     if shutil.which("node") is None:
         pytest.skip("needs node to run the page's script; tests/browser runs it in Chromium")
-    source = (
-        f'"use strict";\n{scripts("tensors", "actions")}\nconst given = JSON.parse(require("fs").readFileSync(0, "utf8"));\n'
-    )
+    source = f'"use strict";\n{scripts(*names)}\nconst given = JSON.parse(require("fs").readFileSync(0, "utf8"));\n'
     source += f"console.log(JSON.stringify({code}));"
     done = subprocess.run(["node", "-e", source], input=json.dumps(given), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
@@ -112,6 +110,19 @@ def test_small_residuals_survive_half_precision():
     told = pack(values, "f2", scaled=True)
     assert np.abs(unpack(told) - values).max() < 1e-3 * np.abs(values).max()
     assert np.allclose(javascript("[...decode(given).data]", told), unpack(told), rtol=1e-12)
+
+
+def luminance(color):
+    """Of WCAG 2, for three numbers from 0 to 255."""
+    share = np.array(color) / 255
+    return float(np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722))
+
+
+def test_letters_on_the_colors_of_values_can_be_read():
+    told = javascript("given.map(share => [ramp(share), inkOn(share)])", [i / 400 for i in range(401)], ("svg",))
+    for ground, ink in told:
+        light = sorted([luminance([int(v) for v in re.findall(r"\d+", ground)]), luminance([255 * (ink == "#fff")] * 3)])
+        assert (light[1] + 0.05) / (light[0] + 0.05) >= 4.5
 
 
 # ---------------------------------------------------------------------------------------------------- recordings
@@ -325,3 +336,34 @@ def test_what_only_a_page_needs_asks_for_one(place, capsys):
     np.save(place / "halves.npy", np.full(12, 0.5))
     assert run(line("--out", "out", "--labels", "halves.npy")) == 2
     assert "one integer per sample" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "spec", "shape"), [("D(5)", "image", (1, 6, 6)), ("Octahedral()", "N x position", (3, 3))])
+def test_the_cayley_graph_leads_from_g_to_gs(name, spec, shape):
+    contract, x = Contract(parse_group(name), f"B x {spec}" if "x" in spec else spec, "invariant"), random(4, *shape)
+    f = lambda v: v.flatten(1).sum(1, keepdim=True)  # noqa: E731
+    seen = record(f, x, contract)
+    grid = payload([Exhibit(audit(f, x, contract), seen)])["grid"]
+    leads, elements, group = unpack(grid["cayley"]["leads"]).copy(), seen.grid.elements, seen.contract.group
+    for s, to in zip(group.generators(), leads, strict=True):
+        assert group.equal(elements[to], group.compose(elements, s.expand_as(elements))).all()
+    reached = {0}
+    while (more := reached | {int(to[k]) for to in leads for k in reached}) != reached:
+        reached = more
+    assert reached == set(range(len(elements))), "the generators reach every element"
+    assert len(grid["cayley"]["generators"]) == len(leads)
+
+
+def test_a_grid_that_is_no_finite_group_has_no_graph():
+    x = random(4, 1, 6, 6)
+    for name in ("SO(2)", "O(2)", "C(4)"):  # the last one is drawn as a circle
+        contract, f = Contract(parse_group(name), "image", "invariant"), lambda v: v.flatten(1)[:, :2]
+        assert "cayley" not in payload([Exhibit(audit(f, x, contract), record(f, x, contract))])["grid"]
+
+
+def test_a_call_that_holds_more_is_told_to_hold_more():
+    x, contract = random(64, 1, 16, 16), Contract(parse_group("C(4)"), "image", "invariant")
+    small = record(lambda v: v.mean((1, 2, 3))[:, None], x, contract)
+    large = record(lambda v: torch.cat([v] * 64, 1).exp().mean((1, 2, 3))[:, None], x, contract)
+    assert large.memory_bytes > 64 * x.numel() * 8
+    assert small.memory_bytes < large.memory_bytes / 4

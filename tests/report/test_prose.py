@@ -48,7 +48,7 @@ def test_code_is_colored_and_tables_scroll():
     body = article(PAGE).body
     assert '<span class="k">def</span>' in body
     assert '<span class="gp">$ </span>' in body
-    assert '<div class="scroll"><table>' in body
+    assert '<div class="scroll" tabindex="0" role="group" aria-label="table"><table>' in body
     assert code("<a>", "nothing") == "<pre>&lt;a&gt;</pre>"
 
 

@@ -103,3 +103,18 @@ def test_a_folder_without_results_is_refused(tmp_path):
     (tmp_path / "results.jsonl").write_text('{"schema": 99}\n')
     with pytest.raises(InputError, match="schema 99"):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("environment.json", b"{"), ("environment.json", b'{"versions": 3}'), ("task.json", b"\xff"),
+     ("task.json", b'{"methods": []}'), ("rows/augmented/0/curve.csv", b"epoch,loss\n0,many\n"),
+     ("rows/augmented/0/curve.csv", b"\xff\xfe"), ("rows/augmented/0/orbit.npz", b"PK\x03\x04"), ("results.jsonl", b"\xff")],
+    ids=["environment", "versions", "bytes", "methods", "curve", "no text", "orbit", "results"],
+)  # fmt: skip
+def test_a_damaged_file_is_named(name, content, folder):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(path.name)):
+        write_report(folder)

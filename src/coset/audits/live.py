@@ -1,4 +1,4 @@
-"""One model asked live: its error and its outputs at any sample and any element, on the grid of a page or off it.
+"""One model asked live: its error and outputs at any sample and element, on the grid of a page or off it, orbits and layers.
 
 A position on a grid is one number per axis. Whole numbers are elements of the grid; between two neighbors ``a`` and ``b`` of
 a Lie group lies the one-parameter path ``a exp(t log(a^-1 b))``, which on the axes of the house (angles, shifts, factors, turns
@@ -12,19 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from coset.audits import precision
-from coset.audits.elements import element_name, lift
+from coset.audits.elements import element_name, join, lift, take
 from coset.audits.equivariance import floors
 from coset.audits.grids import Grid
+from coset.audits.layers import Layer, layer_errors
 from coset.audits.members import Members
 from coset.audits.passes import Plan
-from coset.audits.recording import POINTS, Sample, members_of, page_grid
+from coset.audits.recording import POINTS, Recording, Sample, members_of, page_grid, record
 from coset.contract import Contract
 from coset.errors import CosetError, InputError
 from coset.groups.group import Family, LieGroup
+
+FINEST = 360  #: elements of a finer orbit
 
 
 @dataclass
@@ -41,6 +45,15 @@ class Moment:
     want: Sample = field(default_factory=dict)  #: g . f(e . x)
 
 
+@dataclass
+class Curve:
+    """The error of one sample along its orbit: at the grid's elements, or at places between them too."""
+
+    places: np.ndarray  #: positions on the grid's only axis; empty where there is one number per element of the grid
+    errors: np.ndarray
+    floors: np.ndarray
+
+
 class Live:
     """``f`` on the samples ``x`` under a contract over one factor; the grid is that of the page about them.
 
@@ -50,6 +63,7 @@ class Live:
     def __init__(
         self, f: Callable[..., Any], x: Any, contract: Contract, *, dtype: str = "float64", points: int = POINTS, seed: int = 0
     ) -> None:
+        self.source, self.dtype = (f, x, contract), dtype
         kind = precision.dtype_of(dtype)
         packed = precision.cast(contract.inputs, contract.inputs.pack(x), kind)
         self.grid = page_grid(contract.bind(packed), packed, None, points, seed)
@@ -77,14 +91,11 @@ class Live:
 
     def ask(self, g: Any, sample: int | None = None) -> Moment:
         """``f`` at one element: of one sample with its tensors, or the mean over all; InputError for a sample there is not."""
-        if sample is not None and not 0 <= sample < self.count:
-            raise InputError(f"sample: expected 0 to {self.count - 1}, got {sample}")
         part, mine = self._part(sample)
         contract, lifted = part.contract, lift(g)
         y, gy = part.plain(), {name: value.unsqueeze(0) for name, value in part.one(g).items()}
         want = part.want(y, lifted)
-        gap, size = contract.against(_each(gy), _each(want))
-        errors = torch.stack([self._relative(part.members, o, d, gap[o], size[o]) for o, d in contract.outputs]).amax(0)
+        errors = self._errors(part, gy, want)[0]
         name, floor = element_name(self.group, g), float(floors(part, lifted)[0])
         if sample is None:
             return Moment(name, float(errors.mean()), floor, self.count)
@@ -98,19 +109,52 @@ class Live:
         ]  # fmt: skip
         return Moment(name, float(errors[mine]), floor, 1, pick[0], pick[1], _first(pick[2]), _first(pick[3]))
 
-    def _part(self, sample: int | None) -> tuple[Plan, int]:
+    def orbit(self, sample: int, *, finest: int = FINEST) -> Curve:
+        """The error of one sample along its orbit, between the elements of a grid of one axis as well where paths join them."""
+        part, mine = self._part(sample)
+        places = self._between(finest)
+        g = join(*(lift(self.element(at=[at])) for at in places)) if len(places) else self.grid.elements
+        y, found = part.plain(), []
+        for start, stop, gy in part.orbit(g):
+            found.append(self._errors(part, gy, part.want(y, take(g, start, stop)))[:, mine])
+        return Curve(places, torch.cat(found).numpy(), floors(part, g))
+
+    def _between(self, finest: int) -> np.ndarray:
+        size, smooth = len(self.grid.axes[0].labels), self.grid.axes[0].kind in ("angle", "scale")
+        steps = finest // size if smooth and self.paths() == [True] else 1
+        return np.arange((size - 1) * steps + 1) / steps if steps > 1 else np.empty(0)
+
+    def whole(self) -> Recording:
+        """All samples at all elements of the grid, as :func:`coset.audits.recording.record` tells them, without tensors."""
+        f, x, contract = self.source
+        return record(f, x, contract, elements=self.grid, samples=self.count, dtype=self.dtype, seed=self.plan.seed, memory=0)
+
+    def ladder(self, g: Any, sample: int | None = None) -> list[Layer]:
+        """The error of every layer at one element, of one sample where samples can be parted; InputError for no module."""
+        part, _ = self._part(sample, alone=True)
+        return layer_errors(part.f, part, lift(g), seed=part.seed)  # type: ignore[arg-type]  # it says what is no module
+
+    def _part(self, sample: int | None, *, alone: bool = False) -> tuple[Plan, int]:
         """The plan for one sample, and where it stands there: by itself where the model takes members apart."""
         plan = self.plan
+        if sample is not None and not 0 <= sample < self.count:
+            raise InputError(f"sample: expected 0 to {self.count - 1}, got {sample}")
         if sample is None or not plan.independent or plan.members.count < 3:
             return plan, sample or 0
         # two rather than one: some models drop the axis of a batch of one
-        x = plan.members.take(plan.contract.inputs, plan.x, torch.tensor([sample, (sample + 1) % self.count]))
+        rows = torch.tensor([sample, sample if alone else (sample + 1) % self.count])
+        x = plan.members.take(plan.contract.inputs, plan.x, rows)
         bound = plan.contract.bind(x)
         return replace(plan, contract=bound, x=x, members=Members.of(bound, x)), 0
 
-    def _relative(self, members: Members, name: str, declared: Any, gap: Tensor, size: Tensor) -> Tensor:
-        top, bottom = (members.squares(declared, value)[0].sqrt().cpu() for value in (gap, size))
-        return torch.where(top == 0, torch.zeros_like(top), top / bottom.clamp_min(self.least[name]))
+    def _errors(self, part: Plan, gy: Sample, want: Sample) -> Tensor:
+        """Relative errors ``(elements, members)``: the largest over the outputs."""
+        gap, size = part.contract.against(_each(gy), _each(want))
+        found = []
+        for o, declared in part.contract.outputs:
+            top, bottom = (part.members.squares(declared, value[o]).sqrt().cpu() for value in (gap, size))
+            found.append(torch.where(top == 0, torch.zeros_like(top), top / bottom.clamp_min(self.least[o])))
+        return torch.stack(found).amax(0)
 
 
 def lies_between(group: Family) -> bool:

@@ -23,6 +23,7 @@ from coset.audits.elements import choose, on_device, take
 from coset.audits.equivariance import floors, relative_by_member
 from coset.audits.grids import Axis, Grid, grid_of, translations
 from coset.audits.members import Members
+from coset.audits.memory import peak_bytes
 from coset.audits.metrics import probabilities
 from coset.audits.passes import BATCH, Plan
 from coset.contract import Contract
@@ -61,6 +62,7 @@ class Recording:
     by_output: list[dict[str, Any]] = field(default_factory=list)  #: name, error: which part of the output breaks
     seconds: float = float("nan")  #: one plain call, per sample
     parameters: int = 0
+    memory_bytes: int = 0  #: that one plain call adds at its peak
 
 
 def record(
@@ -174,6 +176,7 @@ def _run(plan: Plan, grid: Grid, name: str, labels: np.ndarray | None, memory: i
         labels=labels, classes=np.concatenate(classes) if classes else None,
         chance=np.concatenate(chance) if chance else None, by_output=parts.told(), seconds=seconds / max(count, 1),
         parameters=sum(p.numel() for p in f.parameters()) if isinstance(f, nn.Module) else 0,
+        memory_bytes=peak_bytes(next(plan.chunks())[1].plain, next(iter(plan.x.values())).device),
     )  # fmt: skip
 
 

@@ -66,13 +66,30 @@ def _part(
         )  # fmt: skip
         seen = _record(record, one.f, x, contract, truth, asked, name=name, samples=samples, dtype=found.dtype, seed=seed,
                        elements=exhibits[0].recording.grid if exhibits else None)  # fmt: skip
-        exhibits.append(Exhibit(found, seen, following=one.following))
+        exhibits.append(Exhibit(_in_float32(found, one.f, x, contract, how), seen, following=one.following))
     law = data_symmetry(contract, contract.inputs.pack(x), truth, seed=seed)
     told = payload(
         exhibits, title=data or "", command=shlex.join(["coset", *sys.argv[1:]]), data=law,
         versions={"coset": coset.__version__, "torch": _torch_version()},
     )  # fmt: skip
     return told, exhibits[0].recording.x
+
+
+def _in_float32(found: Audit, f: Any, x: Any, contract: Contract, how: tuple[Any, ...]) -> Audit:
+    """The finding with every layer's error in float32 beside it, where the model can be asked in that and was not yet."""
+    import copy
+
+    from coset.audits.equivariance import audit
+    from coset.audits.verdict import across_dtypes
+
+    _, tolerance, samples, seed = how
+    if not found.layers or found.dtype != "float64" or len(found.by_dtype) > 1:
+        return found
+    try:
+        single = audit(f, x, contract, dtype="float32", tolerance=tolerance, samples=samples, seed=seed)
+    except Exception:  # it was written for one precision; the page then shows that one
+        return found
+    return across_dtypes([copy.deepcopy(found), single])
 
 
 def _keep(path: Path, x: dict[str, Tensor]) -> None:

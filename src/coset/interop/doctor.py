@@ -17,7 +17,7 @@ from typing import Any
 
 from coset.errors import ContractError
 
-HIDDEN = ("all", "dev")  #: extras that are sums of others
+HIDDEN = ("all", "dev", "browser")  #: extras that are sums of others, or for the tests of the library only
 KINDS = ("vector", "position", "axial", "tensor(2)", "scalar")
 LIMIT = 1e-10  #: relative, in float64
 

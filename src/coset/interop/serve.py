@@ -1,7 +1,7 @@
 """A server of audit pages that ask their model live, for one person or a few: standard library, safe by default.
 
 The standard library's threading server is enough, since models run in processes of their own (:mod:`coset.interop.serve_jobs`)
-and every limit below stays in our hands; Dash would bring a framework for one page and two questions.
+and every limit below stays in our hands; Dash would bring a framework for one page and four questions.
 
 **Addresses.** ``/`` lists the folder; ``/audit/PATH`` is the audit page of a folder, live; ``/files/PATH`` is a file as it is.
 
@@ -10,12 +10,20 @@ and every limit below stays in our hands; Dash would bring a framework for one p
 ``/api/open`` ``{page, part}`` - what can be asked: ``{axes: [bool], draw: bool, models: [{name, live, why}]}``. ``page`` is the
 folder's path, ``part`` the factor of the group; ``axes`` says along which axes of the grid there are elements between its own.
 
-``/api/at`` ``{page, part, model, sample, at | draw, whole?, client?, turn?}`` - one model (its place on the page) at one
-sample (-1: the mean over all) and one element: ``at`` is a position on the grid, one number per axis, ``draw`` the seed of a
-random element. The answer: ``{name, error, floor, count, gx, got, want, x}``: the element's name, the relative error, the
+``/api/at`` ``{page, part, model, sample, at | draw, dtype?, whole?, client?, turn?}`` - one model (its place on the page) at
+one sample (-1: the mean over all) and one element: ``at`` is a position on the grid, one number per axis, ``draw`` the seed of
+a random element. The answer: ``{name, error, floor, count, gx, got, want, x}``: the element's name, the relative error, the
 action's own floor, how many samples that is a mean of, and by field name, as in the page's payload (``t``, ``s``, ``d``), the
-moved sample, ``f(g x)``, ``g f(x)`` and, with ``whole``, ``x``. Of the questions of one ``client`` the one with the highest
-``turn`` wins.
+moved sample, ``f(g x)``, ``g f(x)`` and, with ``whole``, ``x``. ``dtype`` is float64, float32 or bfloat16 (else that of the
+audit). Of the questions of one ``client`` the one with the highest ``turn`` wins, here and below.
+
+``/api/orbit`` ``{page, part, model, sample, dtype?, client?, turn?}`` - along the orbit: of one sample ``{dtype, places,
+errors, floors}``, ``places`` being positions on the grid's only axis (empty: the errors are those at the grid's elements); of
+all (-1) ``{dtype, errors, embedding, by_output}``, ``errors`` being samples x elements.
+
+``/api/ladder`` ``{page, part, model, sample, at | draw, dtype?, client?, turn?}`` - the layers at one element: ``{dtype,
+layers, offender, tolerance, alone}``; each layer tells its ``errors`` by dtype, ``alone`` says whether they are of that sample
+only.
 
 A failure is ``{failed: {kind, message}}``: 400 ``request``, 401 ``token``, 403 ``origin``, 404 ``address``, 409 ``superseded``,
 411, 413, 414, 415 and 431 ``request``, 422 ``input`` and ``model`` (the model raised), 429 and 503 ``busy`` with

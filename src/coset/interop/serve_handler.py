@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from coset.errors import InputError
 from coset.interop.serve_jobs import Refused
-from coset.interop.serve_questions import Patient, Question
+from coset.interop.serve_questions import NEEDED, Patient, Question
 from coset.records import SCHEMA
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, page, "text/html; charset=utf-8", policy)
         elif path.startswith("/files/"):
             self._file(path.removeprefix("/files/"))
-        elif path in ("/api/open", "/api/at"):
+        elif path.removeprefix("/api/") in NEEDED:
             raise Refused(405, "request", "questions are asked by POST")
         else:
             raise Refused(404, "address", "nothing is here; / lists the folder")
@@ -155,8 +155,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _post(self) -> None:
         what = self.path.removeprefix("/api/")
-        if self.path not in ("/api/open", "/api/at"):
-            raise Refused(404, "address", "questions are asked at /api/open and /api/at")
+        if not self.path.startswith("/api/") or what not in NEEDED:
+            raise Refused(404, "address", f"questions are asked at {', '.join(f'/api/{name}' for name in NEEDED)}")
         question = Question.of(what, self._body())
         found = self.server.jobs.run(question.job, question.key, client=question.client, turn=question.turn, there=self._there)
         status = 422 if "failed" in found else 200

@@ -13,6 +13,8 @@ from typing import Any
 
 from coset.interop.serve_jobs import Refused
 
+DTYPES = ("float64", "float32", "bfloat16")  #: in which a model may be asked
+
 
 class Patient(io.RawIOBase):
     """What a connection sends, until ``end``: a request that drips in is cut off like one that never comes."""
@@ -47,18 +49,15 @@ class Question:
 
     @staticmethod
     def of(what: str, asked: Mapping[str, Any]) -> Question:
-        """The question in a body for ``/api/open`` or ``/api/at``; Refused for any other value than those documented."""
-        if unknown := set(asked) - set(FIELDS):
+        """The question in a body for one of :data:`NEEDED`; Refused for any other value than those documented."""
+        if unknown := set(asked) - {*ANSWERED[what], "client", "turn"}:
             raise Refused(400, "request", f"unknown: {', '.join(sorted(unknown))[:200]}")
         taken = {key: _taken(asked, key) for key in FIELDS if key in asked or key in NEEDED[what]}
         client, turn = taken.pop("client", ""), taken.pop("turn", 0)
-        if what == "open":
-            taken = {key: taken[key] for key in NEEDED["open"]}
-        elif ("at" in taken) == ("draw" in taken):
+        if what in ("at", "ladder") and ("at" in taken) == ("draw" in taken):
             raise Refused(400, "request", "expected either at or draw")
-        else:
-            taken = {"at": None, "draw": None, "whole": False, **taken}
-        key = json.dumps([taken["page"], taken["part"], taken.get("model")])
+        taken = {key: taken.get(key, value) for key, value in ANSWERED[what].items()}
+        key = json.dumps([taken["page"], taken["part"], taken.get("model"), taken.get("dtype"), what == "ladder"])
         return Question({"do": what, "with": taken}, key, client, turn)
 
 
@@ -80,10 +79,19 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "at": (_positions, "1 to 8 finite numbers"),
     "draw": (_whole(0, 2**31), "an integer from 0 to 2^31"),
     "whole": (lambda v: isinstance(v, bool), "true or false"),
+    "dtype": (lambda v: isinstance(v, str) and v in DTYPES, f"one of {', '.join(DTYPES)}"),
     "client": (lambda v: isinstance(v, str) and len(v) <= 64, "text of at most 64 characters"),
     "turn": (_whole(0, 2**53), "an integer from 0 on"),
 }
-NEEDED = {"open": ("page", "part"), "at": ("page", "part", "model", "sample")}
+_PLACE = dict.fromkeys(("page", "part", "model", "sample"))
+#: what each question is answered by, and what is taken where it is left out
+ANSWERED: dict[str, dict[str, Any]] = {
+    "open": dict.fromkeys(("page", "part")),
+    "at": {**_PLACE, "dtype": "", "at": None, "draw": None, "whole": False},
+    "orbit": {**_PLACE, "dtype": ""},
+    "ladder": {**_PLACE, "dtype": "", "at": None, "draw": None},
+}
+NEEDED = {what: tuple(key for key in wanted if key in _PLACE) for what, wanted in ANSWERED.items()}
 
 
 def _taken(asked: Mapping[str, Any], key: str) -> Any:

@@ -20,6 +20,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from coset.audits import precision
+from coset.audits.embed import embed
 from coset.audits.live import Live, Moment
 from coset.contract import Contract
 from coset.errors import CosetError, InputError
@@ -31,7 +33,8 @@ from coset.report.audit_page import read_payload
 from coset.report.audit_payload import pack
 from coset.reps.fields import Fields
 
-OPEN = 8  #: models on pages that stay loaded
+OPEN = 12  #: models on pages that stay loaded, each dtype by itself
+LADDER = ("float64", "float32")  #: in which layers are compared
 WORDS = 2000  #: characters of an error's message
 
 
@@ -41,7 +44,7 @@ class Studio:
     def __init__(self, root: Path, targets: Mapping[str, str]) -> None:
         self.folder = Folder(root)
         self.targets = dict(targets)
-        self.lives: OrderedDict[tuple[str, int, int, int], Live] = OrderedDict()
+        self.lives: OrderedDict[tuple[str, int, int, int, str], Live] = OrderedDict()
         self.models: dict[str, Any] = {}
 
     def load(self) -> dict[str, Any]:
@@ -64,12 +67,41 @@ class Studio:
         return {"axes": axes or [False] * len(told["grid"]["axes"]), "draw": axes is not None, "models": models}
 
     def at(
-        self, page: str, part: int, model: int, sample: int, at: list[float] | None, draw: int | None, whole: bool
+        self, page: str, part: int, model: int, sample: int, dtype: str, at: list[float] | None, draw: int | None, whole: bool
     ) -> dict[str, Any]:
         """One model at one element; see :mod:`coset.interop.serve` for the values."""
-        live = self._live(page, part, model)
+        live = self._live(page, part, model, dtype)
         moment = live.ask(live.element(at=at, draw=draw), None if sample < 0 else sample)
         return _told(moment, whole)
+
+    def orbit(self, page: str, part: int, model: int, sample: int, dtype: str) -> dict[str, Any]:
+        """One model along the orbit of one sample, or of all."""
+        live = self._live(page, part, model, dtype)
+        if sample >= 0:
+            curve = live.orbit(sample)
+            return {"dtype": live.dtype, "places": curve.places, "errors": pack(curve.errors), "floors": pack(curve.floors)}
+        seen = live.whole()
+        overview = pack(embed(np.nan_to_num(seen.errors, posinf=0.0, neginf=0.0))) if live.count >= 3 else None
+        return {"dtype": live.dtype, "errors": pack(seen.errors), "embedding": overview, "by_output": seen.by_output}
+
+    def ladder(
+        self, page: str, part: int, model: int, sample: int, dtype: str, at: list[float] | None, draw: int | None
+    ) -> dict[str, Any]:
+        """The layers of one model at one element, in the asked dtype and in those of :data:`LADDER`."""
+        asked = self._live(page, part, model, dtype)
+        names = sorted({asked.dtype, *LADDER}, key=precision.tolerance)
+        mine = None if sample < 0 else sample
+        found = {}
+        for name in names:
+            live = self._live(page, part, model, name)
+            found[name] = live.ladder(live.element(at=at, draw=draw), mine)
+        rungs = [layer.to_dict() for layer in found[asked.dtype]]
+        for rung in rungs:
+            rung["errors"] = {n: layer.error for n in names for layer in found[n] if layer.name == rung["name"]}
+        limit = precision.tolerance(asked.dtype)
+        first = next((rung["name"] for rung in rungs if rung["error"] > max(limit, rung["floor"])), "")
+        alone = mine is not None and asked.plan.independent
+        return {"dtype": asked.dtype, "layers": rungs, "offender": first, "tolerance": limit, "alone": alone}
 
     # ------------------------------------------------------------------ loading
 
@@ -80,24 +112,24 @@ class Studio:
             raise InputError(f"part: the page has {len(parts)}, got {part}")
         return parts[part]
 
-    def _live(self, page: str, part: int, m: int) -> Live:
+    def _live(self, page: str, part: int, m: int, dtype: str = "") -> Live:
         stamp = self.folder.file(f"{page}/audit.html" if page else "audit.html").stat().st_mtime_ns
-        key = (page, stamp, part, m)
+        key = (page, stamp, part, m, dtype)
         if key not in self.lives:
             told = self._part(page, part)
             if not 0 <= m < len(told["models"]):
                 raise InputError(f"model: the page has {len(told['models'])}, got {m}")
-            self.lives[key] = self._make(page, told, told["models"][m])
+            self.lives[key] = self._make(page, told, told["models"][m], dtype)
             while len(self.lives) > OPEN:
                 self.lives.popitem(last=False)
         self.lives.move_to_end(key)
         return self.lives[key]
 
-    def _make(self, page: str, told: Mapping[str, Any], model: Mapping[str, Any]) -> Live:
+    def _make(self, page: str, told: Mapping[str, Any], model: Mapping[str, Any], dtype: str) -> Live:
         f = self._model(model["name"], told["command"])
         contract = _contract(f, told)
         x = self._samples(page, contract)
-        live = Live(f, x, contract, dtype=model["audit"]["dtype"], seed=int(model["audit"]["seed"]))
+        live = Live(f, x, contract, dtype=dtype or model["audit"]["dtype"], seed=int(model["audit"]["seed"]))
         if live.grid.axes != _axes(live, told) or live.count != told["count"]:
             raise InputError("the page was made of other samples or elements than its command makes; run that again")
         return live
@@ -162,7 +194,7 @@ def _told(moment: Moment, whole: bool) -> dict[str, Any]:
 
 def _packed(value: torch.Tensor) -> dict[str, Any]:
     value = (value.abs() if value.is_complex() else value).detach().cpu()
-    return pack(value.numpy(), "f8" if value.is_floating_point() else "i4")
+    return pack(value.double().numpy(), "f8") if value.is_floating_point() else pack(value.numpy(), "i4")
 
 
 def _words(error: BaseException) -> str:
@@ -172,7 +204,9 @@ def _words(error: BaseException) -> str:
 
 def answer(studio: Studio, job: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one job: a document, or ``failed`` with its kind (input: asked wrongly; model: the model raised)."""
-    what: dict[str, Callable[..., dict[str, Any]]] = {"load": studio.load, "open": studio.open, "at": studio.at}
+    what: dict[str, Callable[..., dict[str, Any]]] = {
+        "load": studio.load, "open": studio.open, "at": studio.at, "orbit": studio.orbit, "ladder": studio.ladder
+    }  # fmt: skip
     try:
         found = what[job["do"]](**job["with"])
         return to_json({"schema": SCHEMA, **found})

@@ -20,8 +20,8 @@ from coset.records import SCHEMA, write_atomically
 
 #: in the order in which they are read; each builds on those before it
 SCRIPTS = (
-    "tensors", "actions", "state", "svg", "panels", "banner", "orbit", "orbit_maps", "orbit_tiles", "samples", "scenes",
-    "scenes_space", "response", "ladder", "compare", "main",
+    "tensors", "actions", "state", "svg", "panels", "banner", "orbit", "orbit_maps", "orbit_tiles", "orbit_cayley", "samples",
+    "scenes", "scenes_space", "response", "ladder", "compare", "main",
 )  # fmt: skip
 _START, _END = '<script type="application/json" id="payload">', "</script>"
 

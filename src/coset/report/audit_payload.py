@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coset.audits.elements import element_names
 from coset.audits.embed import embed
 from coset.audits.recording import Recording
 from coset.audits.verdict import Audit
 from coset.errors import InputError
+from coset.groups.group import Elements, Group
 from coset.groups.permutation import S
 from coset.groups.rotations import vector_from_rotation
 from coset.records import SCHEMA, to_json
@@ -31,6 +33,7 @@ from coset.reps.image import Image
 from coset.reps.sequence import Sequence as SequenceKind
 from coset.reps.torus import PeriodicImage
 
+NODES = 60  #: elements of a group whose Cayley graph is drawn
 MODELS = 6  #: that a page compares
 BUDGET = 4_500_000  #: bytes of inputs, outputs and residuals together, before base64
 
@@ -144,10 +147,29 @@ def _grid(one: Recording) -> dict[str, Any]:
     if (vectors := _vectors(one)) is not None:
         found["vectors"] = pack(vectors[0])
         found["mirrored"] = pack(vectors[1], "u1")
+    if (graph := _cayley(one)) is not None:
+        found["cayley"] = graph
     return {
         "axes": [{"kind": a.kind, "name": a.name, "coordinates": a.coordinates, "labels": a.labels} for a in grid.axes],
         "names": names, "identity": grid.identity, "cyclic": grid.cyclic, "floors": pack(one.floors), **found,
     }  # fmt: skip
+
+
+def _cayley(one: Recording) -> dict[str, Any] | None:
+    """The Cayley graph of a finite group that the grid holds whole: its generators, and the place of ``g s`` for each."""
+    grid, group = one.grid, one.contract.group
+    if not isinstance(group, Group) or isinstance(grid.elements, Elements) or group.order != len(grid) or len(grid) > NODES:
+        return None
+    if grid.identity != 0 or any(axis.kind in ("angle", "shift", "scale") for axis in grid.axes):
+        return None  # a circle or a map says more
+    generators = group.generators(dtype=torch.float64)
+    if not len(generators):
+        return None
+    leads = []
+    for s in generators.to(grid.elements.device):
+        product = group.compose(grid.elements, s.expand(grid.elements.shape))
+        leads.append(group.equal(product.unsqueeze(1), grid.elements.unsqueeze(0)).to(torch.int64).argmax(1))
+    return {"generators": element_names(group, generators), "leads": pack(torch.stack(leads).cpu().numpy(), "i4")}
 
 
 def _told(axis: Any) -> list[str]:
@@ -281,7 +303,7 @@ def _model(one: Exhibit, kept: Sequence[int]) -> dict[str, Any]:
             }
             for name in seen.contract.outputs.names()
         },
-        "metrics": metrics, "seconds": seen.seconds, "parameters": seen.parameters,
+        "metrics": metrics, "seconds": seen.seconds, "parameters": seen.parameters, "memory": seen.memory_bytes,
         "command": one.command, "next": one.following, "by_output": seen.by_output, "audit": _audit(audit),
     }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coset.errors import InputError
-from coset.records import read_results, slug
+from coset.records import read_results, read_task, slug
 
 
 @cache
@@ -60,8 +59,6 @@ def cited(folder: str | Path) -> list[dict[str, str]]:
         raise InputError(
             f"no finished row in {folder}; expected a folder written by coset compare or coset train, or a row of it"
         )
-    try:
-        task = json.loads((run / "task.json").read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{run}/task.json, which names the sources of its methods, cannot be read: {error}") from error
-    return [software(), *citations(task.get("methods", {}), names)]
+    if not (run / "task.json").is_file():
+        raise InputError(f"{run}/task.json, which names the sources of its methods, cannot be read: there is none")
+    return [software(), *citations(read_task(run).get("methods", {}), names)]

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from coset.errors import InputError, require
-from coset.records import Result, read_results, slug, to_json, write_atomically
+from coset.errors import InputError, reason, require
+from coset.records import Result, load_arrays, load_object, read_results, read_task, slug, to_json, write_atomically
 from coset.report.cite import citations
 from coset.report.table import Row, count, label, number, rows
 
@@ -45,7 +45,7 @@ class Run:
         results = read_results(folder)
         if not results:
             raise InputError(f"{folder}/results.jsonl has no finished row yet")
-        return Run(folder, results, _json(folder / "task.json"), _json(folder / "environment.json"))
+        return Run(folder, results, read_task(folder), _environment(folder))
 
     def row_folder(self, method: str, seed: int) -> Path:
         """Where one row and seed keeps its files."""
@@ -86,8 +86,12 @@ def _prose(text: str) -> str:
     return re.sub(r":[a-z]+:`([^`]*)`", r"\1", text).replace("``", "")
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _environment(folder: Path) -> dict[str, Any]:
+    """What ``environment.json`` says, of which the page shows the versions."""
+    found = load_object(folder / "environment.json") if (folder / "environment.json").is_file() else {}
+    if not isinstance(found.get("versions", {}), dict):
+        raise InputError(f"{folder}/environment.json is not as it was written: versions is no JSON object")
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- the table
@@ -218,13 +222,15 @@ def _curves(run: Run, table: Sequence[Row], colors: dict[str, str]) -> list[dict
         path = run.row_folder(row.method, row.seeds[0]) / "curve.csv"
         if not path.is_file():
             continue
-        with path.open(newline="") as stream:
-            lines = [line for line in csv.DictReader(stream) if line.get("loss")]
-        if lines:
+        try:
+            with path.open(newline="", encoding="utf-8") as stream:
+                lines = [line for line in csv.DictReader(stream) if line.get("loss")]
             steps = [float(line.get("epoch") or i) for i, line in enumerate(lines)]
-            curves.append(
-                {"name": row.method, "x": steps, "y": [float(line["loss"]) for line in lines], "color": colors[row.method]}
-            )
+            losses = [float(line["loss"]) for line in lines]
+        except (OSError, ValueError, csv.Error) as error:
+            raise InputError(f"{path} is not as it was written: {reason(error)}; remove it to draw the page without") from error
+        if lines:
+            curves.append({"name": row.method, "x": steps, "y": losses, "color": colors[row.method]})
     return curves
 
 
@@ -236,22 +242,25 @@ def _orbits(run: Run, table: Sequence[Row], colors: dict[str, str]) -> dict[str,
         path = run.row_folder(row.method, row.seeds[0]) / "orbit.npz"
         if not path.is_file():
             continue
-        with np.load(path, allow_pickle=False) as stored:
+        stored = load_arrays(path)
+        try:
             values = np.asarray(stored["values"], dtype=float)
             if values.ndim != 2 or "angles" not in stored:
                 continue
             predicted = stored["classes"][:SHOWN_SAMPLES].astype(int).tolist() if "classes" in stored else None
             if not shared:
                 shared = _samples(stored, values.shape[0])
-            methods.append(
-                {
-                    "name": row.method,
-                    "color": colors[row.method],
-                    "mean": np.round(values.mean(0), 4).tolist(),
-                    "values": np.round(values[:SHOWN_SAMPLES], 3).tolist(),
-                    "predicted": predicted,
-                }
-            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is not as it was written: {error}; remove it to draw the page without") from error
+        methods.append(
+            {
+                "name": row.method,
+                "color": colors[row.method],
+                "mean": np.round(values.mean(0), 4).tolist(),
+                "values": np.round(values[:SHOWN_SAMPLES], 3).tolist(),
+                "predicted": predicted,
+            }
+        )
     return {**shared, "methods": methods} if methods else None
 
 

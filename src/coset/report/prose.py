@@ -127,7 +127,7 @@ def _fence(self: Any, tokens: Any, i: int, options: Any, env: Any) -> str:
 
 
 def _open(self: Any, tokens: Any, i: int, options: Any, env: Any) -> str:
-    return '<div class="scroll"><table>\n'
+    return '<div class="scroll" tabindex="0" role="group" aria-label="table"><table>\n'
 
 
 def _close(self: Any, tokens: Any, i: int, options: Any, env: Any) -> str:

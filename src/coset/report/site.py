@@ -58,7 +58,7 @@ def task_page(name: str, module: Any, task: Any, *, picture: str) -> Page:
         },
         {
             "title": "Rows",
-            "head": ["method", "", "what it teaches"],
+            "head": ["method", "axes", "what it teaches"],
             "rows": [[m.name, ", ".join(str(value) for _, value in m.axes), m.note] for m in task.methods],
         },
         {

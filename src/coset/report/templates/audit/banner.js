@@ -220,7 +220,8 @@ function drawBar() {
       slide.range.setAttribute("aria-valuetext", label);
     });
     if (document.activeElement !== pick) pick.value = s;
-    const measured = state.beyond || (now && q.name === "error" && (s >= 0 || selection().length === count));
+    const here = now && (s >= 0 || selection().length === count),
+      measured = state.beyond || (q.name === "error" && (state.dtype || here));
     const value = measured
       ? now?.error
       : s >= 0
@@ -232,10 +233,10 @@ function drawBar() {
       html(
         "small",
         {},
-        `${measured || q.name === "error" ? "relative error" : q.label}, ${which}${now && measured ? ", now" : ""}`,
+        `${measured || q.name === "error" ? "relative error" : q.label}, ${which}${now && measured ? `, now${inDtype()}` : ""}`,
       ),
     );
   };
-  watch(["element", "beyond", "heard", "sample", "model", "quantity", "brush", "keep", "cls"], follow);
+  watch(["element", "beyond", "heard", "sample", "model", "quantity", "brush", "keep", "cls", "dtype"], follow);
   follow();
 }

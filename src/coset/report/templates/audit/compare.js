@@ -14,19 +14,20 @@ function pareto() {
       .map((model, m) => ({ m, x: Math.max(number(model.audit.error), TINY), y: metric(m, name) }))
       .filter(p => Number.isFinite(p.y));
   if (!points.length) return null;
-  const width = 520,
-    height = 330,
+  const width = fitting(520),
+    height = Math.max(250, 0.63 * width),
     left = 58,
     bottom = 46,
     xs = points.map(p => Math.log10(p.x)),
     low = Math.floor(Math.min(...xs) - 0.2),
     high = Math.max(Math.ceil(Math.max(...xs) + 0.05), low + 1),
-    ticks = tidy(Math.max(...points.map(p => p.y)) * 1.08 || 1),
+    above = Math.max(...points.map(p => p.y)) * 1.08 || 1,
+    ticks = tidy(name.endsWith("%") ? Math.min(100, above) : above),
     top = ticks[ticks.length - 1];
   const x = v => left + ((Math.log10(v) - low) / (high - low)) * (width - left - 24),
     y = v => 14 + (1 - v / top) * (height - bottom - 14),
-    sizes = models.map(model => model.parameters || 0),
-    biggest = Math.max(...sizes, 1);
+    sizes = models.map(model => number(model[state.size]) || 0),
+    biggest = Math.max(...sizes) || 1;
   const node = canvasOf(width, height, `${name} against symmetry error`),
     every = Math.max(1, Math.ceil((high - low) / 7));
   for (let e = low; e <= high; e += every)
@@ -92,6 +93,7 @@ function compareRows() {
     low: number(model.audit.interval[0]),
     high: number(model.audit.interval[1]),
     ...Object.fromEntries(axes().map(name => [name, metric(m, name)])),
+    "memory, MB": (model.memory ?? NaN) / 2 ** 20,
     parameters: model.parameters,
     first_offender: model.audit.offender,
   }));
@@ -117,8 +119,8 @@ function drawCompare(body) {
       },
     });
   const list = tableOf(
-    "models in numbers",
-    names.map(name => name.replace("_", " ")),
+    "table of the models",
+    names.map(name => name.replaceAll("_", " ")),
     rows.map((one, m) =>
       html(
         "tr",
@@ -134,7 +136,7 @@ function drawCompare(body) {
   body.replaceChildren(html("div", { class: "beside" }, models.length > 1 ? (pareto() ?? "") : "", list));
 }
 const compareCaption = () =>
-  `${models.length > 1 ? "Left and low is better; the dashed line joins the models that no other beats in both. A larger dot has more parameters. " : ""}All models saw the same samples and elements. A model can be exactly symmetric and useless, or accurate on upright data and asymmetric.`;
+  `${models.length > 1 ? `Left and low is better; the dashed line joins the models that no other beats in both. A larger dot ${{ memory: "needs more memory", seconds: "takes longer", parameters: "has more parameters" }[state.size]}. ` : ""}All models saw the same samples and elements. A model can be exactly symmetric and useless, or accurate on upright data and asymmetric.`;
 
 // ------------------------------------------------------------------ the data
 

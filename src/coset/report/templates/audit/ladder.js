@@ -1,9 +1,10 @@
 // Where the symmetry breaks: the ladder of layers, and the error by direction, by part of the output, by class, over samples.
 
-const DTYPE_MARKS = { float64: "●", float32: "○", bfloat16: "△" };
+// The layers as a live model has told them for what is chosen, else those of the audit.
+const rungs = () => found(heardLadder()) ?? models[state.model].audit;
 
 function drawLadder(body) {
-  const audit = models[state.model].audit,
+  const audit = rungs(),
     layers = audit.layers;
   if (!layers.length) {
     body.replaceChildren(html("p", { class: "soft" }, "Layers are measured in torch modules only."));
@@ -16,8 +17,8 @@ function drawLadder(body) {
     .filter(v => v > 0 && Number.isFinite(v));
   const high = Math.ceil(Math.log10(Math.max(...all, 1e-15))),
     low = Math.min(high - 2, Math.floor(Math.log10(Math.max(1e-18, Math.min(...all)))));
-  const longest = Math.min(190, 20 + 7.2 * Math.max(...layers.map(layer => layer.name.length))),
-    width = 520,
+  const width = fitting(520),
+    longest = Math.min(0.37 * width, 20 + 7.2 * Math.max(...layers.map(layer => layer.name.length))),
     line = 22,
     height = layers.length * line + 46,
     x = v => longest + ((Math.log10(Math.max(v, 10 ** low)) - low) / (high - low)) * (width - longest - 20);
@@ -107,10 +108,18 @@ function drawLadder(body) {
       : "",
   );
 }
-const ladderCaption = () =>
-  "Relative error of every layer's output in the order of the forward pass, on a logarithmic axis. An error that is the same in both precisions is a broken symmetry; one that drops with the precision is rounding.";
+function ladderCaption() {
+  const now = found(heardLadder()),
+    why = heardLadder()?.failed,
+    about = !now
+      ? why
+        ? ` Here is what the audit measured; now: ${why}.`
+        : ""
+      : ` Measured just now at ${present()?.name ?? named(state.element)}, ${now.alone ? `sample ${state.sample}` : "all samples together"}; the first offender is that in ${now.dtype}.`;
+  return `Relative error of every layer's output in the order of the forward pass, on a logarithmic axis. An error that is the same in both precisions is a broken symmetry; one that drops with the precision is rounding.${about}`;
+}
 const ladderRows = () =>
-  models[state.model].audit.layers.map(layer => ({
+  rungs().layers.map(layer => ({
     layer: layer.name,
     error: layer.error,
     ...(layer.errors ?? {}),
@@ -126,7 +135,7 @@ function barchart(title, entries, note = "") {
   if (!entries.length) return null;
   const shownEntries = entries.slice(0, 16),
     longest = Math.min(210, 16 + 6.6 * Math.max(...shownEntries.map(([name]) => name.length))),
-    width = 360,
+    width = 320,
     line = 20,
     top = Math.max(...shownEntries.map(([, v]) => (Number.isFinite(v) ? v : 0)), 1e-300);
   const node = canvasOf(width, shownEntries.length * line + 6, title);
@@ -154,7 +163,7 @@ function histogram() {
       .map(s => means[s])
       .filter(Number.isFinite);
   if (values.length < 3) return null;
-  const width = 360,
+  const width = 320,
     height = 150,
     low = Math.min(...values),
     high = Math.max(...values),
@@ -200,7 +209,7 @@ function byClass() {
   return [...sums].sort((a, b) => a[0] - b[0]).map(([c, [sum, n]]) => [`class ${c}`, sum / n]);
 }
 const generatorBars = () => models[state.model].audit.generators.map(one => [one.element, number(one.error)]);
-const outputBars = () => models[state.model].by_output.map(one => [one.name, number(one.error)]);
+const outputBars = () => (heardTable(state.model) ?? models[state.model]).by_output.map(one => [one.name, number(one.error)]);
 
 function drawBreakdown(body) {
   const charts = [
@@ -212,7 +221,7 @@ function drawBreakdown(body) {
   body.replaceChildren(html("div", { class: "thirds" }, charts));
 }
 const breakdownCaption = () =>
-  "Which direction of the group breaks, which part of the output, which class. Directions of a Lie algebra are steps of 0.3; parts of the output are compared by the root of summed squares.";
+  "Which direction of the group breaks, which part of the output, which class. Directions of a Lie algebra are steps of 0.3; parts of the output are compared over all samples, by the root of summed squares.";
 const breakdownRows = () =>
   [
     ["generator", generatorBars()],

@@ -29,22 +29,23 @@ const filters = [
     : []),
   () => html("button", { type: "button", onclick: () => set({ brush: "", keep: "all", cls: "" }) }, "clear"),
 ];
-const filtering = ["brush", "keep", "cls"],
+const filtering = ["brush", "keep", "cls", "dtype"],
   measured = ["model", "quantity", "scale", "hidden"];
 
 panel("orbit", "Along the orbit", {
-  keys: [...filtering, ...measured, "sample", "element", "turn", "space"],
+  keys: [...filtering, ...measured, "sample", "element", "turn", "space", "answered", "dtype", "beyond", "heard"],
   draw: drawOrbit,
   caption: orbitCaption,
   rows: orbitRows,
   controls: [
     ...(several ? [quantities] : []),
     logs,
-    ...(grid.vectors
+    ...(grid.vectors || (grid.cycles && grid.cayley)
       ? [
           choice("draw", "space", [
-            ["ball", "axis-angle ball"],
-            ["sphere", "sphere of axes"],
+            ["ball", grid.vectors ? "axis-angle ball" : "cycles"],
+            ...(grid.vectors ? [["sphere", "sphere of axes"]] : []),
+            ...(grid.cayley ? [["graph", "Cayley graph"]] : []),
           ]),
         ]
       : []),
@@ -63,14 +64,20 @@ if (count >= 3)
     ],
   });
 panel("response", "One sample, moved", {
-  keys: ["model", "sample", "element", "turn", "quantity", "beyond", "heard"],
+  keys: ["model", "sample", "element", "turn", "quantity", "beyond", "heard", "dtype"],
   draw: drawResponse,
   caption: responseCaption,
   rows: responseRows,
   wide: true,
 });
-if (models.some(model => model.audit.layers.length))
-  panel("ladder", "From which layer on", { keys: ["model"], draw: drawLadder, caption: ladderCaption, rows: ladderRows });
+const laddered = models.some(model => model.audit.layers.length);
+if (laddered)
+  panel("ladder", "From which layer on", {
+    keys: sent.live ? ["model", "sample", "element", "beyond", "dtype", "heard", "answered"] : ["model"],
+    draw: drawLadder,
+    caption: ladderCaption,
+    rows: ladderRows,
+  });
 if (count >= 3)
   panel("worst", "Worst samples", {
     keys: [...filtering, "model", "quantity", "sample"],
@@ -84,10 +91,20 @@ panel("breakdown", "What breaks", {
   draw: drawBreakdown,
   caption: breakdownCaption,
   rows: breakdownRows,
-  wide: true,
+  wide: laddered || count < 3, // else it stands beside the worst samples
 });
 panel("models", models.length > 1 ? "Models side by side" : "The model in numbers", {
-  keys: ["model", "hidden"],
+  keys: ["model", "hidden", "size"],
+  controls:
+    models.length > 1
+      ? [
+          choice("size of dots", "size", [
+            ["memory", "memory of a call"],
+            ["seconds", "time of a call"],
+            ["parameters", "parameters"],
+          ]),
+        ]
+      : [],
   draw: drawCompare,
   caption: compareCaption,
   rows: compareRows,
@@ -101,12 +118,22 @@ document.getElementById("foot").append(
   html(
     "p",
     {},
-    `${page.contract.name} · ${count} samples × ${elements} elements, seed ${models[0].audit.seed} · `,
-    Object.entries(page.versions)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(" · "),
+    [
+      `${page.contract.name} · ${count} samples × ${elements} elements, seed ${models[0].audit.seed}`,
+      ...Object.entries(page.versions).map(([name, version]) => `${name} ${version}`),
+    ].join(" · "),
   ),
 );
+let broad = document.getElementById("panels").clientWidth,
+  resized = 0;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => {
+    const now = document.getElementById("panels").clientWidth;
+    if (now !== broad) redraw();
+    broad = now;
+  }, 200);
+});
 addEventListener("hashchange", () => {
   if ((Number(new URLSearchParams(location.hash.slice(1)).get("part")) || 0) !== part) location.reload();
   restore();

@@ -12,15 +12,45 @@ function curves() {
     values: aggregate(m),
     faint: state.sample >= 0 && m === state.model,
   }));
-  if (state.sample >= 0)
-    lines.push({
-      m: state.model,
-      name: `${models[state.model].name}, sample ${state.sample}`,
-      values: individual(state.model, state.sample),
-      own: true,
-    });
+  if (state.sample >= 0) lines.push({ m: state.model, own: true, ...ownLine() });
   return lines;
 }
+
+// The chosen sample's orbit: as recorded, or as a live model has told it, between the elements of the grid too.
+function ownLine() {
+  const name = `${models[state.model].name}, sample ${state.sample}`,
+    now = state.quantity === "error" ? heardOrbit() : null;
+  if (!now) return { name, values: individual(state.model, state.sample) };
+  const errors = decode(now.errors).data,
+    at = new Map(now.places.map((place, i) => [place, i]));
+  return {
+    name: `${name}, now${inDtype()}`,
+    values: at.size ? Float64Array.from({ length: elements }, (_, k) => errors[at.get(k)]) : errors,
+    fine: at.size ? now.places.map((place, i) => [coordinate(place), errors[i]]) : null,
+  };
+}
+
+// The coordinate at a position on the grid's only axis; between factors of scale by their logarithms.
+function coordinate(at) {
+  const xs = grid.axes[0].coordinates,
+    low = Math.floor(at),
+    share = at - low;
+  if (!share) return xs[low];
+  return kinds[0] === "scale" ? xs[low] ** (1 - share) * xs[low + 1] ** share : xs[low] + share * (xs[low + 1] - xs[low]);
+}
+
+// Where the slider stands on the only axis, and the last line's value there.
+function hand(line) {
+  const off = state.beyond && !drawn(),
+    now = present();
+  return [
+    coordinate(off ? positions()[0] : state.element),
+    off && now && line?.own && state.quantity === "error" ? now.error : line ? line.values[state.element] : 0,
+  ];
+}
+
+// Whether a finite group is drawn as its graph: always where there is no picture in space or of cycles.
+const graphed = () => grid.cayley && (state.space === "graph" || !(grid.vectors || grid.cycles));
 
 function drawOrbit(body) {
   const lines = curves(),
@@ -29,7 +59,9 @@ function drawOrbit(body) {
       quantity(0).better,
       quantity(0).limit,
     );
-  const draw = grid.vectors
+  const draw = graphed()
+    ? cayley
+    : grid.vectors
     ? ball
     : kinds.length === 1 && kinds[0] === "angle"
       ? polar
@@ -61,7 +93,7 @@ function legend(lines) {
           ),
         ]
       : [];
-  const drawn = (kinds.length === 1 && ["angle", "scale"].includes(kinds[0])) || grid.cycles ? lines : [];
+  const drawn = (kinds.length === 1 && ["angle", "scale"].includes(kinds[0])) || (grid.cycles && !graphed()) ? lines : [];
   return html(
     "div",
     { class: "legend" },
@@ -118,18 +150,21 @@ function polar(lines, scale) {
       .map((a, k) => [a, k])
       .sort((a, b) => a[0] - b[0])
       .map(([, k]) => k);
-  const angle = k => (grid.axes[0].coordinates[k] * Math.PI) / 180,
+  const radians = degrees => (degrees * Math.PI) / 180,
+    angle = k => radians(grid.axes[0].coordinates[k]),
     closed = grid.cyclic || elements > 2;
-  const point = (k, share) => [middle + radius * share * Math.cos(angle(k)), middle - radius * share * Math.sin(angle(k))];
-  const path = values =>
-    order
+  const around = (a, share) => [middle + radius * share * Math.cos(a), middle - radius * share * Math.sin(a)],
+    point = (k, share) => around(angle(k), share);
+  const ring = pairs =>
+    pairs
       .map(
-        (k, i) =>
-          `${i ? "L" : "M"}${point(k, scale.share(values(k)))
+        ([degrees, value], i) =>
+          `${i ? "L" : "M"}${around(radians(degrees), scale.share(value))
             .map(v => v.toFixed(1))
             .join(" ")}`,
       )
       .join("") + (closed ? "Z" : "");
+  const path = values => ring(order.map(k => [grid.axes[0].coordinates[k], values(k)]));
   const node = canvasOf(size, size, `${quantity(0).label} around the circle`),
     few = elements <= 12;
   for (const tick of scale.ticks)
@@ -164,11 +199,12 @@ function polar(lines, scale) {
   }
   for (const line of lines) {
     const color = modelColor(line.m),
-      ring = line.values;
+      values = line.values,
+      whole = line.fine ? ring(line.fine) : path(k => values[k]);
     if (few) {
-      node.append(svg("path", { d: path(k => ring[k]), fill: "none", stroke: color, "stroke-width": 1, opacity: 0.5 }));
+      node.append(svg("path", { d: whole, fill: "none", stroke: color, "stroke-width": 1, opacity: 0.5 }));
       order.forEach(k => {
-        const [x, y] = point(k, scale.share(ring[k]));
+        const [x, y] = point(k, scale.share(values[k]));
         node.append(
           svg("circle", {
             cx: x,
@@ -183,7 +219,7 @@ function polar(lines, scale) {
     } else
       node.append(
         svg("path", {
-          d: path(k => ring[k]),
+          d: whole,
           fill: line.own ? "none" : color,
           "fill-opacity": line.faint || lines.length === 1 ? 0.12 : 0,
           stroke: color,
@@ -206,8 +242,9 @@ function polar(lines, scale) {
         );
       }
   const last = lines[lines.length - 1],
-    [hx, hy] = point(state.element, 1),
-    [dx, dy] = point(state.element, scale.share(last ? last.values[state.element] : 0));
+    [degrees, value] = hand(last),
+    [hx, hy] = around(radians(degrees), 1),
+    [dx, dy] = around(radians(degrees), scale.share(value));
   node.append(
     svg("line", {
       x1: middle,
@@ -242,15 +279,16 @@ function polar(lines, scale) {
 }
 
 function lineplot(lines, scale) {
-  const width = 520,
-    height = 320,
+  const width = fitting(520),
+    height = Math.max(240, 0.62 * width),
     left = 56,
     bottom = 40,
     xs = grid.axes[0].coordinates,
     order = xs.map((_, k) => k).sort((a, b) => xs[a] - xs[b]);
   const low = Math.log(Math.min(...xs)),
     high = Math.log(Math.max(...xs)),
-    x = k => left + ((Math.log(xs[k]) - low) / (high - low || 1)) * (width - left - 16),
+    along = factor => left + ((Math.log(factor) - low) / (high - low || 1)) * (width - left - 16),
+    x = k => along(xs[k]),
     y = v => 12 + (1 - scale.share(v)) * (height - bottom - 12);
   const node = canvasOf(width, height, `${quantity(0).label} by scale`),
     path = f => order.map((k, i) => `${i ? "L" : "M"}${x(k).toFixed(1)} ${y(f(k)).toFixed(1)}`).join("");
@@ -273,7 +311,9 @@ function lineplot(lines, scale) {
   for (const line of lines)
     node.append(
       svg("path", {
-        d: path(k => line.values[k]),
+        d: line.fine
+          ? line.fine.map(([factor, v], i) => `${i ? "L" : "M"}${along(factor).toFixed(1)} ${y(v).toFixed(1)}`).join("")
+          : path(k => line.values[k]),
         fill: "none",
         stroke: modelColor(line.m),
         "stroke-width": line.own ? 2.4 : 1.6,
@@ -282,8 +322,8 @@ function lineplot(lines, scale) {
     );
   node.append(
     svg("line", {
-      x1: x(state.element),
-      x2: x(state.element),
+      x1: along(hand()[0]),
+      x2: along(hand()[0]),
       y1: 12,
       y2: height - bottom,
       stroke: css("--text"),
@@ -302,14 +342,16 @@ const CAPTIONS = {
 };
 function orbitCaption() {
   const q = quantity(0),
-    cards = !["angle", "scale"].includes(kinds[0]) && !grid.cycles;
+    cards = !["angle", "scale"].includes(kinds[0]) && (!grid.cycles || graphed());
   const who =
     state.sample < 0
       ? `Mean of ${selection().length} samples.`
       : cards
         ? `Beside the mean of ${selection().length} samples stands sample ${state.sample}.`
         : `The strong line is sample ${state.sample}, the others are means of ${selection().length} samples.`;
-  const how = grid.vectors
+  const how = graphed()
+    ? "One tile per element; lines lead from g to g s for every generator s, with an arrow where s is not its own inverse."
+    : grid.vectors
     ? "Each point is a rotation: its direction is the axis, its distance from the center the angle; squares also mirror. Drag to turn, click to choose."
     : grid.cycles
       ? "Permutations by the lengths of their cycles."
@@ -320,7 +362,15 @@ function orbitCaption() {
     someFloor() && q.name === "error"
       ? " Between pixels the action itself interpolates: below the grey band an error cannot be told from it."
       : "";
-  return `${q.label[0].toUpperCase() + q.label.slice(1)} along the orbit. ${how} ${who}${floor}`;
+  return `${q.label[0].toUpperCase() + q.label.slice(1)} along the orbit. ${how} ${who}${floor}${q.name === "error" ? freshness() : ""}`;
+}
+// Which of the figures a live page has measured anew, and in which precision the others are.
+function freshness() {
+  if (!sent.live) return "";
+  const own = heardOrbit() ? ` Sample ${state.sample} was measured just now${inDtype()}.` : "",
+    audited = models[state.model].audit.dtype;
+  if (heardTable(state.model)) return `${own} So were all samples.`;
+  return state.dtype && state.dtype !== audited ? `${own} Means are those of the audit, in ${audited}.` : own;
 }
 function orbitRows() {
   return Array.from({ length: elements }, (_, k) => ({

@@ -195,8 +195,8 @@ function cycles(lines, scale) {
   const crowded = new Set(grid.cycles).size > 14,
     type = k => (crowded ? String(letters(grid.cycles[k])) : grid.cycles[k]);
   const types = [...new Set(grid.cycles.map((_, k) => type(k)))].sort((a, b) => letters(a) - letters(b) || a.length - b.length),
-    width = 560,
-    height = 330,
+    width = fitting(560),
+    height = Math.max(260, 0.6 * width),
     left = 56,
     bottom = 76,
     step = (width - left - 10) / types.length;

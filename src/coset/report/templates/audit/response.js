@@ -49,8 +49,8 @@ function drawResponse(body) {
   const s = state.sample,
     k = state.element,
     m = state.model;
-  if (state.beyond && !present() && body.childElementCount) return; // what is drawn stands until the answer comes
-  if (s < 0 || (!present() && (keptPlace(s) < 0 || state.beyond))) {
+  if (pending() && body.childElementCount) return; // what is drawn stands until the answer comes
+  if (s < 0 || pending() || (!present() && keptPlace(s) < 0)) {
     body.replaceChildren(
       html(
         "p",
@@ -93,10 +93,12 @@ function drawResponse(body) {
       points && gx[points.name] && output.index.join() === points.index.join()
         ? page.inputs.filter(field => ["points", "labels", "edges"].includes(field.draw))
         : [];
+    // an output without a name stands beside an input without one
+    const own = under.some(field => field.name === output.name) ? { ...output, name: "the output" } : output;
     const show = (value, more) =>
       scenes(
-        [...under, output],
-        { ...Object.fromEntries(under.map(field => [field.name, gx[field.name]])), [output.name]: value },
+        [...under, own],
+        { ...Object.fromEntries(under.map(field => [field.name, gx[field.name]])), [own.name]: value },
         { ...shared, ...more },
       );
     const both = got
@@ -143,7 +145,7 @@ function reachOf(x) {
 
 // The other models at the same place.
 function others(s, k) {
-  if (models.length < 2 || state.beyond) return "";
+  if (models.length < 2 || state.beyond || state.dtype) return "";
   return html(
     "p",
     { class: "soft" },
@@ -157,14 +159,14 @@ function responseCaption() {
     value = now?.error ?? (s >= 0 ? individual(state.model, s)[state.element] : 0),
     floor = now?.floor ?? floors()[state.element];
   const words =
-    s < 0 || (state.beyond && !now)
+    s < 0 || pending()
       ? ""
       : ` For ${models[state.model].name} at ${now?.name ?? grid.names[state.element]} the ${now ? "relative error" : "value"} is ${short(value, 3)}${floor > 0 && (now || state.quantity === "error") ? `, the action's own floor ${short(floor)}` : ""}.`;
-  return `The sample, the sample moved by g, and what the model makes of both: were it symmetric, f(g x) and g f(x) would be equal and the difference zero. ${now ? "All of it was computed just now." : "The page moves x itself, by the formula of the library; outputs are those of the audit."}${words}`;
+  return `The sample, the sample moved by g, and what the model makes of both: were it symmetric, f(g x) and g f(x) would be equal and the difference zero. ${now ? `All of it was computed just now${inDtype()}.` : "The page moves x itself, by the formula of the library; outputs are those of the audit."}${words}`;
 }
 function responseRows() {
   const s = state.sample;
-  if (s < 0 || (!present() && (keptPlace(s) < 0 || state.beyond))) return [];
+  if (s < 0 || pending() || (!present() && keptPlace(s) < 0)) return [];
   return page.outputs.flatMap(output => {
     const { got, want, residual } = answer(state.model, s, state.element, output);
     return Array.from(residual.data, (v, i) => ({

@@ -150,7 +150,7 @@ function classLegend() {
 }
 
 function embeddingCaption() {
-  return `Each point is a sample, placed by its errors along the orbit (first two principal components, ${models[state.model].name}): neighbors break the symmetry alike. Drag a rectangle to keep its samples in every figure, click to choose one; arrow keys walk, Escape frees. ${selection().length} of ${count} samples are kept.`;
+  return `Each point is a sample, placed by its errors along the orbit (first two principal components, ${models[state.model].name}${heardTable(state.model) ? `, measured just now${inDtype()}` : ""}): neighbors break the symmetry alike. Drag a rectangle to keep its samples in every figure, click to choose one; arrow keys walk, Escape frees. ${selection().length} of ${count} samples are kept.`;
 }
 function embeddingRows() {
   const points = embedding(),
@@ -206,7 +206,7 @@ function drawWorst(body) {
   const pick = one => () => set({ sample: one.sample, element: one.place });
   body.replaceChildren(
     tableOf(
-      "worst samples",
+      "table of the worst samples",
       ["sample", classes && "class", "mean", "worst", "at", said && "answers"].filter(Boolean),
       rows.map(one =>
         html(

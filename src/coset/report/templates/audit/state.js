@@ -27,6 +27,8 @@ const DEFAULTS = {
   color: "mean",
   panel: "",
   space: "ball",
+  size: "memory",
+  dtype: "", // in which a live page asks; that of the audit
   beyond: "", // the grid: positions of the sliders between its elements, or "draw:7"; on a live page only
 };
 const state = { ...DEFAULTS };
@@ -53,7 +55,7 @@ function flush() {
   frame = 0;
   const changed = new Set(waiting);
   waiting.clear();
-  if (["brush", "keep", "cls", "model", "quantity"].some(key => changed.has(key))) chosen = null;
+  if (["brush", "keep", "cls", "model", "quantity", "dtype"].some(key => changed.has(key))) chosen = null;
   for (const watcher of watchers) if (changed.has("all") || watcher.keys.some(key => changed.has(key))) watcher.draw(changed);
   clearTimeout(later);
   later = setTimeout(() => {
@@ -66,8 +68,17 @@ function flush() {
 }
 // What the server has said about what is chosen; null on a page from disk, and until it has answered.
 let heard = null;
-const place = () => [part, state.model, state.sample, state.element, state.beyond].join("|");
+const place = () => [part, state.model, state.sample, state.element, state.beyond, state.dtype].join("|");
 const present = () => (heard?.place === place() ? heard : null);
+// Whole orbits and ladders of layers that it has answered with, by what they are about; `failed` where it could not.
+const answered = { orbit: new Map(), ladder: new Map() };
+const found = answer => (answer && !answer.failed ? answer : null);
+const aboutOrbit = (m = state.model, s = state.sample) => [m, s, state.dtype].join("|");
+const heardOrbit = () => (state.sample >= 0 ? found(answered.orbit.get(aboutOrbit())) : null);
+const heardTable = m => found(answered.orbit.get(aboutOrbit(m, -1)));
+const heardLadder = () => answered.ladder.get(place());
+const pending = () => (state.beyond || state.dtype) && !present(); // nothing recorded can stand in
+const inDtype = () => (state.dtype ? ` in ${state.dtype}` : "");
 
 function redraw() {
   chosen = null;
@@ -87,10 +98,12 @@ const ALLOWED = {
   scale: /^(linear|log)$/,
   keep: /^(all|worst|best)$/,
   color: /^(mean|here|class)$/,
-  space: /^(ball|sphere)$/,
+  space: /^(ball|sphere|graph)$/,
+  size: /^(memory|seconds|parameters)$/,
   cls: /^\d*$/,
   hidden: /^(\d,?)*$/,
   brush: /^(-?\d[\d.]*(e[-+]?\d+)?(,|$)){4}$/,
+  dtype: /^(float64|float32|bfloat16)?$/,
   beyond: /^(draw:\d{1,9}|(\d{1,6}(\.\d{1,6})?(,|$)){1,8})$/,
 };
 
@@ -109,6 +122,7 @@ function restore() {
     element: whole(told.element, 0, elements - 1, start.element),
   });
   state.part = part;
+  if (!sent.live) state.dtype = "";
   if (!sent.live || (state.beyond && !state.beyond.startsWith("draw:") && !inside(positions()))) state.beyond = "";
   if (!models[0].quantities.some(q => q.name === state.quantity)) state.quantity = "error";
 }
@@ -126,7 +140,8 @@ const most = values => values.reduce((best, v, i) => (v > values[best] ? i : bes
 // ------------------------------------------------------------------ numbers
 
 const quantity = (m, name = state.quantity) => models[m].quantities.find(q => q.name === name) ?? models[m].quantities[0];
-const table = (m, name = state.quantity) => decode(quantity(m, name).values);
+const table = (m, name = state.quantity) =>
+  decode((quantity(m, name).name === "error" && heardTable(m)?.errors) || quantity(m, name).values);
 const floors = () => decode(grid.floors).data;
 const shown = () => models.map((_, i) => i).filter(i => !state.hidden.split(",").includes(String(i)));
 
@@ -151,7 +166,7 @@ function selection() {
   }
   return (chosen = found);
 }
-const embedding = () => decode(page.embedding[models[state.model].name]);
+const embedding = () => decode(heardTable(state.model)?.embedding ?? page.embedding[models[state.model].name]);
 
 // Mean over the chosen samples, one number per element.
 function aggregate(m) {

@@ -40,6 +40,9 @@ function css(name) {
   return colors.get(name);
 }
 
+// As wide as asked, or as the page is: letters keep their size on a phone.
+const fitting = width => Math.min(width, Math.max(300, document.getElementById("panels").clientWidth));
+
 // A drawing of `width` x `height` that shrinks with its column.
 function canvasOf(width, height, label, attributes) {
   return svg("svg", {
@@ -81,7 +84,7 @@ function blend(stops, share) {
 }
 const rgb = ([r, g, b]) => `rgb(${r},${g},${b})`;
 const ramp = share => rgb(blend(RAMP, share));
-const inkOn = share => (share > 0.55 ? "#000" : "#fff");
+const inkOn = share => (share > 0.465 ? "#000" : "#fff"); // where both have a contrast of 4.5
 
 // ------------------------------------------------------------------ scales
 
