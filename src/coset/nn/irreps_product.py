@@ -9,8 +9,6 @@ Decomposed products, cheaper and approximate, are in :mod:`coset.nn.decomposed_p
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -56,9 +54,8 @@ class ManyBody(nn.Module):
     """``x`` ``(N, irreps_in.dim)`` with species ``z`` ``(N,)`` to ``(N, irreps_out.dim)``: symmetric powers up to
     ``correlation``.
 
-    Every power has its weights per species, path and channel, which start like the coefficients of a Taylor series: high powers
-    lead far from the data, and have to be learned. A linear layer mixes channels after it. InputError for an irrep that no
-    power reaches and a correlation outside 1..4.
+    Every power has its weights per species, path and channel; a linear layer mixes channels after it. InputError for an irrep
+    that no power reaches and a correlation outside 1..4.
     """
 
     def __init__(self, irreps_in: IrrepsLike, irreps_out: IrrepsLike, species: int, *, correlation: int = 3) -> None:
@@ -70,10 +67,7 @@ class ManyBody(nn.Module):
         self.channels = irreps_in.channels()
         between = Irreps([(self.channels, ir) for ir in dict.fromkeys(ir for _, ir in irreps_out)], irreps_in.group)
         self.contraction = symmetric_contraction(irreps_in, between, correlation)
-        groups = [
-            torch.randn(species, paths.count, self.channels) / (max(paths.count, 1) * math.factorial(paths.order))
-            for paths in self.contraction.paths
-        ]
+        groups = [torch.randn(species, paths.count, self.channels) / max(paths.count, 1) for paths in self.contraction.paths]
         self.weight = nn.Parameter(torch.cat(groups, 1))
         self.linear = IrrepsLinear(between, irreps_out)
         inputs = Fields({"x": over("N", irreps_in), "z": "N x scalar"})

@@ -100,14 +100,7 @@ def test_one_layer_sees_angles_by_its_powers_only(product):
 def test_species_matter(structures):
     model = made().eval()
     swapped = structures | {"z": 14 + 32 - structures["z"]}
-    assert ((model(**structures)["energy"] - model(**swapped)["energy"]).abs() > 1e-6).all()  # rounding: 1e-15
-
-
-def test_weights_of_species_start_as_one_of_many():
-    torch.manual_seed(0)
-    layers = MACE(range(1, 17), 4.0, hidden="32x0e", layers=1).layers
-    for weight in (layers.embed.weight, layers.residuals[0].weight):
-        assert float(weight.detach().std()) == pytest.approx(1 / 4, rel=0.1)
+    assert ((model(**structures)["energy"] - model(**swapped)["energy"]).abs() > 1e-3).all()
 
 
 def test_splines_of_many_knots_are_the_network(structures):

@@ -81,9 +81,6 @@ class MACELayers(nn.Module):
             SpeciesLinear(*((a, b) if kind == "residual" else (between, between)), species, zero=True)
             for kind, (a, b) in zip(self.connect, pairwise(self.stations), strict=True)
         )
-        with torch.no_grad():  # as maps of all species beside one another would start, of which one is there
-            for weight in (*self.embed.parameters(), *self.residuals.parameters()):
-                weight.div_(species**0.5)
 
     def forward(self, graph: AtomGraph) -> Iterator[Tensor]:
         """``(N, irreps.dim)`` of every layer."""
