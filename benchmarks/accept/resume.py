@@ -90,7 +90,7 @@ def run(out: Path, *, task: str = "digits", size: str = "smoke", kills: int = KI
             raise RuntimeError("the comparison started again failed")
         same = summary(whole) == summary(broken)
         rows = len(read_results(whole))
-        leftovers = len(list(broken.rglob(".*.????????"))) + len(list(broken.rglob("*.resume.safetensors")))
+        leftovers = len(list(broken.rglob(".*.part"))) + len(list(broken.rglob("*.resume.safetensors")))
     found = {
         "what": "resume",
         "figures": {

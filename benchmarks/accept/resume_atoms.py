@@ -78,7 +78,7 @@ def measure(*, kills: int = 4, seed: int = 0) -> dict[str, Any]:
                 killed(start(broken, settings, resume=turn > 0), broken, chance.uniform(0, 0.4)) for turn in range(kills)
             )
             within = "goes on after step" in done(start(broken, settings, resume=True))
-            leftovers = len(list(broken.rglob("*.resume.safetensors"))) + len(list(broken.rglob(".*.????????")))
+            leftovers = len(list(broken.rglob("*.resume.safetensors"))) + len(list(broken.rglob(".*.part")))
             same = summary(whole) == summary(broken)
         found[name] = {
             "bitwise_equal": same,

@@ -33,7 +33,7 @@ from coset.train.initial import Initial
 from coset.train.plan import Key, Plan, named
 from coset.train.progress import Display
 from coset.train.ranks import external
-from coset.train.rows import run_row
+from coset.train.rows import Guest, run_row
 from coset.train.run import EVERY, seconds
 
 JOB = "coset.comparison:run_job"  #: what a process or a Ray task is asked to import and call
@@ -202,7 +202,7 @@ def method_of(name: str, given: Any) -> Method:
     if inspect.isfunction(given) and inspect.signature(given).parameters:
         return Method(name, build=given)
     model = given if isinstance(given, nn.Module) else as_callable(given, name)
-    return Method(name, build=lambda data: model, stages=(), note="given by the user, judged as it is")
+    return Method(name, build=Guest(model), stages=(), note="given by the user, judged as it is")
 
 
 def method_from_target(target: str) -> Method:
@@ -215,7 +215,7 @@ def method_from_target(target: str) -> Method:
         if isinstance(found, Method) or wanted == ["data"]:
             return method_of(name, found)
     model = load_target(target)
-    return Method(name, build=lambda data: model, stages=(), note=f"{target}, judged as it is")
+    return Method(name, build=Guest(model), stages=(), note=f"{target}, judged as it is")
 
 
 def _plan(task: str | Task, methods: Any, **how: Any) -> tuple[Plan, dict[str, Any] | None]:

@@ -32,6 +32,11 @@ def require(module: str, *, extra: str) -> ModuleType:
         raise MissingExtra(f'{module} is installed but fails to import ({error}): pip install "coset[{extra}]"') from error
 
 
+def reason(error: Exception) -> str:
+    """What the system or a reader says, without its number and without the path."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that does not exist, with the nearest one that does."""
     known = sorted(known)

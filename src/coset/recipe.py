@@ -11,6 +11,7 @@ from coset.errors import InputError, unknown
 
 Pairs = tuple[tuple[str, Any], ...]
 Size = Literal["smoke", "cpu", "full"]
+LEAST, MOST = {"batch": 1, "accumulate": 1}, 2**31  #: the smallest numbers of a recipe, where they are not 0, and a bound
 
 
 def pairs(given: Mapping[str, Any] | Pairs) -> Pairs:
@@ -49,6 +50,8 @@ class Recipe:
                 values[name] = kind(float(value)) if kind is int and float(value).is_integer() else kind(value)
             except (TypeError, ValueError) as error:
                 raise InputError(f"recipe field {name!r} is {kind.__name__}, got {value!r}") from error
+            if kind is not str and not LEAST.get(name, 0) <= values[name] < MOST:
+                raise InputError(f"recipe field {name!r} is a number from {LEAST.get(name, 0)} to {MOST - 1}, got {value!r}")
         return replace(self, **values)
 
 

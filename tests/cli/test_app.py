@@ -82,10 +82,9 @@ def test_debug_shows_the_traceback(monkeypatch, capsys):
 
 
 def test_a_fault_of_ours_is_not_passed_off_as_a_users(monkeypatch, capsys):
-    def broken(*_):
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr("coset.interop.kept.lists", broken)
+    names = {}  # as if it stood in a file of ours
+    exec(compile("def broken(*_):\n    raise RuntimeError('a bug')", app.__file__, "exec"), names)
+    monkeypatch.setattr("coset.interop.kept.lists", names["broken"])
     assert run(["list", "groups"]) == app.FAULT
     assert "a bug" in capsys.readouterr().err
 
@@ -127,3 +126,78 @@ def test_a_reader_that_leaves_is_no_error():
     )
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
+
+
+def wrong(tmp_path, text, *line):
+    """The command on a file of the user's with this text: exit code and what was said."""
+    (tmp_path / "mine.py").write_text(text)
+    done = subprocess.run([sys.executable, "-m", "coset", *line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+TASK = """
+from torch import nn
+from coset.recipe import Data, Recipe
+from coset.task import Method, Task
+import torch
+task = Task(contracts=(), data=lambda request: Data({"x": torch.zeros(2)}, {}), objective=None, metrics={}, headline="",
+            methods=(Method("m", lambda data: nn.Linear(2, 1.5), ()),), recipe={"smoke": Recipe()})
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (TASK.replace(' headline="",', ""), ["compare", "mine.py:task", "--size", "smoke"], "mine.py, line "),
+        ("def f(x): raise SystemExit(5)", ["audit", "mine.py:f", "--group", "C(4)", "--in", "B x vector", "--out-rep",
+                                           "B x vector"], "mine.py, line 1: the program was ended there (SystemExit 5)"),
+    ],
+    ids=["a task that raises", "a model that exits"],
+)  # fmt: skip
+def test_what_code_of_the_user_raises_is_laid_at_its_line(text, line, says, tmp_path):
+    code, said = wrong(tmp_path, text, *line)
+    assert code == 2, said
+    assert says in said
+
+
+def test_a_fault_of_ours_below_code_of_the_user_stays_ours():
+    from coset.interop.target import blame
+    from coset.reps.fields import Fields
+
+    with pytest.raises(Exception) as ours:  # noqa: PT011  (whatever it is)
+        Fields(3)
+    with pytest.raises(ValueError, match="Expecting") as theirs:
+        json.loads("{")
+    assert blame(ours.value) == ""
+    assert blame(theirs.value).startswith(__file__)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("line", [["list", "groups"], ["--help"], ["cite", "--help"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_said(line):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "coset", *line], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("coset: cannot read or write standard output or an open file: No space left")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(36, "File name too long", "aaa"), "cannot read or write aaa: File name too long"),
+        (MemoryError("Unable to allocate 2 TiB"), "not enough memory (Unable to allocate 2 TiB)"),
+        (RuntimeError("[enforce fail] can't allocate memory: you tried 8 bytes\nmore"), "not enough memory"),
+    ],
+    ids=["name", "memory", "torch"],
+)
+def test_what_the_system_refuses_is_no_fault_of_ours(error, says, monkeypatch, capsys):
+    def refuse():
+        raise error
+
+    monkeypatch.setattr(app, "build", refuse)
+    assert run(["list"]) == 2
+    assert says in capsys.readouterr().err

@@ -141,3 +141,13 @@ def test_a_folder_of_another_request_or_version_is_refused(place, capsys):
     (place / "out" / "results.jsonl").write_text(text.replace('"schema": 1', '"schema": 99'))
     assert run(["report", "out"]) == 2
     assert "schema 99" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_take_the_data_is_told_as_that(place, capsys):
+    """A module of torch's own has no line of the user's in its traceback."""
+    (place / "other.py").write_text("from torch import nn\nwide = nn.Linear(5, 2)\n")
+    line = ["compare", "tiny.py:task", "--size", "smoke", "--out", "out", "--methods", "plain", "--with", "other.py:wide"]
+    assert run(line) == 2
+    said = capsys.readouterr().err
+    assert "other.py:wide cannot take the data of this task: RuntimeError" in said
+    assert "Traceback" not in said

@@ -1,6 +1,8 @@
 """coset md and coset relax: a run that goes on, a file of relaxed structures, clear errors."""
 
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
@@ -118,3 +120,18 @@ def test_structures_that_cannot_be_read(tmp_path, capsys):
         bad.write_text("3\nProperties=species:S:1:pos:R:3\nCu 0 0 0\n")
         assert run([*line, "--atoms", str(bad)]) == 2
         assert "is it whole?" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_the_old_structures_whole(start, tmp_path, capsys):
+    out = tmp_path / "relaxed.extxyz"
+    out.write_text("old")
+    limits, old = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        assert run(["relax", EMT, "--atoms", str(start), "--out", str(out), "--steps", "1"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    assert "cannot write" in capsys.readouterr().err
+    assert out.read_text() == "old"
+    assert not list(tmp_path.glob(".relaxed*"))

@@ -129,3 +129,22 @@ def test_what_is_no_scan_is_refused(scans, tmp_path):
     np.savez(tmp_path / "train.npz", vertices)
     with pytest.raises(InputError, match="at least 7 columns"):
         load_bodies(tmp_path, 10)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("vertex 50", "vertex 5000000000000"),
+        ("vertex 50", "vertex many"),
+        ("vertex 50", "vertex"),
+        ("format ascii 1.0", "format"),
+    ],
+    ids=["huge", "word", "none", "format"],
+)
+def test_a_header_that_says_nothing_is_refused(old, new, scans, tmp_path):
+    write(tmp_path / "train", "ascii", *scans)
+    write(tmp_path / "test", "ascii", *scans)
+    path = tmp_path / "train" / "0.ply"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=r"0\.ply"):
+        load_bodies(tmp_path, 10)

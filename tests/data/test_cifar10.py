@@ -157,3 +157,13 @@ def test_what_is_no_cifar10_is_refused(tmp_path, batches):
         cifar10(Request("smoke", 0, (("test", batches),)))
     with pytest.raises(InputError, match="unknown size"):
         cifar10(Request("tiny", 0))
+
+
+def test_an_archive_that_was_cut_is_refused(batches, tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as packed:
+        packed.add(batches, "cifar")
+    raw = (tmp_path / "a.tar.gz").read_bytes()
+    for size in (10, len(raw) // 2):
+        (tmp_path / "a.tar.gz").write_bytes(raw[:size])
+        with pytest.raises(InputError, match="cannot read"):
+            read_cifar10(tmp_path / "a.tar.gz")

@@ -201,3 +201,17 @@ def test_the_real_joints(shared_data):
     train, valid, test = pieces(motions)
     assert min(len(train), len(valid), len(test)) > 5
     assert train[0]["x"].shape == (31, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("pos", np.zeros((9, 4))), ("pos", np.full((9, 4, 3), np.nan)), ("pos", np.array(["a"])), ("seq_ptr", np.array([0, 9, 5])),
+     ("seq_ptr", np.array([0, 5])), ("seq_ptr", np.array([0.0, 9.0])), ("edges", np.array([[1, 9]])),
+     ("edges", np.array([[-1, 0]])), ("edges", np.array([1, 0]))],
+    ids=["axes", "nan", "words", "falling", "short", "floats", "joint", "negative", "flat"],
+)  # fmt: skip
+def test_arrays_that_are_no_motion_are_refused(name, wrong, tmp_path):
+    arrays = {"pos": np.zeros((9, 4, 3)), "seq_ptr": np.array([0, 5, 9]), "edges": np.array([[1, 0], [2, 1]])}
+    np.savez(tmp_path / "a.npz", **(arrays | {name: wrong}))
+    with pytest.raises(InputError, match="expected arrays pos"):
+        read_motions(tmp_path / "a.npz")

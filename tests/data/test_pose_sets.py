@@ -102,3 +102,11 @@ def test_broken_files_are_refused(modelnet, symsol, tmp_path):
         PoseImages(lambda i: np.zeros((8, 8, 3), np.uint8), -torch.eye(3).expand(2, 1, 3, 3), torch.zeros(2), GRID, "set")
     with pytest.raises(InputError, match="square"):
         PoseImages(lambda i: np.zeros((8, 6, 3), np.uint8), torch.eye(3).expand(2, 1, 3, 3), torch.zeros(2), GRID, "set")
+
+
+def test_a_picture_that_was_cut_is_refused(symsol):
+    data = read_symsol(symsol, "test", GRID)
+    path = symsol / "test" / "images" / "tet_00001.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"tet_00001\.png is no picture"):
+        [data[i] for i in range(len(data))]

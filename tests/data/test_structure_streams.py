@@ -163,3 +163,16 @@ def test_damage_is_told_with_the_place(tmp_path):
                        ("none.npz", "holds no configuration"), ("nowhere.traj", "does not exist")):  # fmt: skip
         with pytest.raises(InputError, match=says):
             list(stream_structures(tmp_path / name))
+
+
+def test_an_lmdb_that_was_cut_or_altered_does_not_take_the_process_with_it(tmp_path):
+    lmdb = pytest.importorskip("lmdb")
+    with lmdb.open(str(tmp_path / "a.lmdb"), subdir=False, map_size=2**20) as made, made.begin(write=True) as writing:
+        writing.put(b"nextid", zlib.compress(b"40"))
+        for number in range(1, 40):
+            writing.put(str(number).encode(), bytes(3000))
+    raw = (tmp_path / "a.lmdb").read_bytes()
+    for content in (raw[:9000], raw[:3], b"", raw[:8192] + bytes(255 for _ in raw[8192:])):
+        (tmp_path / "a.lmdb").write_bytes(content)
+        with pytest.raises(InputError, match=r"is it whole|holds no ASE rows"):
+            list(stream_structures(tmp_path / "a.lmdb"))

@@ -359,3 +359,51 @@ def test_silicon_of_mlearn_is_whole(shared_data):
     frames = read_structures(shared_data / "atoms/mlearn/Si_training.extxyz.gz")
     assert len(frames) == 214
     assert all(frame["z"].eq(14).all() for frame in frames)
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.extxyz.gz"])
+def test_a_file_that_announces_more_atoms_than_it_has_lines_takes_no_memory(name, read):
+    for count in ("999999999999999", "2"):
+        content = f"1\n\nH 0 0 0\n{count}\n\nH 0 0 0\n".encode()
+        with pytest.raises(InputError, match=rf"ends {int(count) - 1} lines too early, in configuration 1"):
+            read(gzip.compress(content) if name.endswith("gz") else content, name)
+
+
+def test_elements_that_there_are_not_are_refused(read, tmp_path):
+    with pytest.raises(InputError, match=r"atomic numbers are 1 to 118, got \[0\]"):
+        read("1\n\nX 0 0 0\n")
+    for z in (0, 119, -1):
+        np.savez(tmp_path / "a.npz", pos=np.zeros((1, 1, 3)), z=[z])
+        with pytest.raises(InputError, match=f"atomic numbers are 1 to 118, got {z}"):
+            read_structures(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("type_map.raw", "O\n"), ("type_map.raw", "O Qq\n"), ("type.raw", "0\n-1\n"), ("type.raw", "0\n7\n"), ("type.raw", "a\n")],
+)
+def test_types_that_name_no_element_are_refused(name, text, tmp_path):
+    (tmp_path / "set.000").mkdir()
+    np.save(tmp_path / "set.000" / "coord.npy", np.zeros((1, 6)))
+    (tmp_path / "type.raw").write_text("0\n1\n")
+    (tmp_path / "type_map.raw").write_text("O H\n")
+    assert read_structures(tmp_path)[0]["z"].tolist() == [8, 1]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=r"types count from 0|is no DeePMD system"):
+        read_structures(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pos": np.array(["a"])}, {"pos": np.zeros(3)}, {"z": np.zeros((1, 1, 1))}, {"energy": np.array(["x"])}],
+    ids=["words", "flat", "axes", "label"],
+)  # fmt: skip
+def test_arrays_that_are_none_of_structures_are_refused(wrong, tmp_path):
+    np.savez(tmp_path / "a.npz", **({"pos": np.zeros((1, 1, 3)), "z": np.ones(1)} | wrong))
+    with pytest.raises(InputError, match=r"holds no numbers|expected pos"):
+        read_structures(tmp_path / "a.npz")
+
+
+def test_rows_that_are_no_triples_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", pos=np.zeros((3, 4)), z=np.ones(4))
+    with pytest.raises(InputError, match="expected pos"):
+        read_structures(tmp_path / "a.npz")

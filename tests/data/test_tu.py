@@ -157,3 +157,27 @@ def test_full_needs_a_file_and_takes_one(tmp_path):
         tu_set(Request("full", 0))
     with pytest.raises(InputError, match="one set at a time"):
         tu_set(Request("cpu", 0, (("a", tmp_path), ("b", tmp_path))))
+
+
+@pytest.mark.parametrize("text", ["1e300, 2\n", "nan, 2\n", "9" * 400 + ", 1\n"], ids=["large", "nan", "long"])
+def test_numbers_that_no_graph_has_are_refused(text, tmp_path):
+    with pytest.raises(InputError, match="NaN, infinite or too large"):
+        read_tu(written(tmp_path, A=text))
+
+
+def test_bytes_that_are_no_set_are_refused(tmp_path):
+    written(tmp_path / "DS")
+    (tmp_path / "DS" / "DS_A.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="same count of numbers"):
+        read_tu(tmp_path / "DS")
+    (tmp_path / "DS" / "DS_A.txt").unlink()
+    (tmp_path / "DS" / "DS_A.txt").mkdir()
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        read_tu(tmp_path / "DS")
+    with zipfile.ZipFile(tmp_path / "DS.zip", "w") as packed:
+        packed.writestr("DS_A.txt", "1, 2\n" * 50)
+    raw = bytearray((tmp_path / "DS.zip").read_bytes())
+    raw[60] ^= 1
+    (tmp_path / "DS.zip").write_bytes(raw)
+    with pytest.raises(InputError, match="Bad CRC-32"):
+        read_tu(tmp_path / "DS.zip")

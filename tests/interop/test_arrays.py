@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coset.errors import InputError
-from coset.interop.arrays import load_data
+from coset.interop.arrays import load_data, read_arrays
 from coset.reps.fields import Fields
 
 ONE = Fields("... x 2 x scalar")
@@ -59,3 +59,12 @@ def test_what_is_wrong_is_said(tmp_path, make, name, fields, says):
     given = name if name == "digit" else f"{tmp_path}/{name}"
     with pytest.raises(InputError, match=says):
         load_data(given, fields)
+
+
+def test_arrays_of_other_machines_and_under_other_names(tmp_path):
+    np.save(tmp_path / "big.npy", np.arange(3.0).astype(">f8"))
+    assert read_arrays(tmp_path / "big.npy")[""].tolist() == [0, 1, 2]
+    with (tmp_path / "a.npy").open("wb") as stream:
+        np.savez(stream, pos=np.zeros((2, 3)))
+    with pytest.raises(InputError, match=r"holds arrays by name \(pos\)"):
+        load_data(str(tmp_path / "a.npy"), Fields("N x position"))

@@ -1,6 +1,7 @@
 """Runs conserve what they must, go on after a kill as if nothing had happened, and refuse a folder of another run."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -222,3 +223,31 @@ def test_the_finding_is_kept_and_drawn(tmp_path):
     pytest.importorskip("matplotlib")
     assert motion.draw(tmp_path / "motion.png").stat().st_size > 5000
     assert run(copper(), 4, ensemble="langevin", every=1).draw(tmp_path / "b.png") is not None
+
+
+def test_a_disk_that_is_full_is_told_and_the_run_goes_on_later(tmp_path):
+    limits, old = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*File too large"):
+            run(copper(), 20, folder=tmp_path / "a", every=1, keep=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    run(copper(), 20, folder=tmp_path / "a", every=1, keep=2)
+    run(copper(), 20, folder=tmp_path / "b", every=1, keep=2)
+    one, other = ((tmp_path / name / "trajectory.extxyz").read_bytes() for name in "ab")
+    assert one == other
+
+
+def test_a_cell_without_volume_is_not_relaxed():
+    with pytest.raises(InputError, match="has no volume to relax"):
+        relax(springs(), cell=True)
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    def again(_):
+        with pytest.raises(InputError, match="in use by another"):
+            run(copper(), 4, folder=tmp_path, every=1)
+
+    run(copper(), 4, folder=tmp_path, every=1, progress=again)

@@ -135,3 +135,30 @@ def test_the_command_exports_a_row(tmp_path, capsys):
     torch.testing.assert_close(load_exported(out)(**x), model.eval()(**x), rtol=1e-4, atol=1e-5)
     assert run(["export", str(tmp_path / "row"), str(tmp_path / "row"), "--out", str(out), "--to", "pt2"]) == 2
     assert "writes one model" in capsys.readouterr().err
+
+
+def test_a_damaged_program_is_refused(tmp_path):
+    export_model(Sums(), tmp_path / "a.pt2")
+    raw = (tmp_path / "a.pt2").read_bytes()
+    for where in (100, len(raw) // 2, len(raw) - 100):
+        (tmp_path / "b.pt2").write_bytes(raw[:where] + b"\xff" * 40 + raw[where + 40 :])
+        with pytest.raises(InputError, match=r"is it whole|was not written by"):
+            load_exported(tmp_path / "b.pt2")
+        (tmp_path / "b.pt2").write_bytes(raw[:where])
+        with pytest.raises(InputError, match="was not written by"):
+            load_exported(tmp_path / "b.pt2")
+
+
+def test_on_a_full_disk_the_process_lives_and_the_old_file_stays(tmp_path):
+    """In a process of its own, which torch's writer would end."""
+    (tmp_path / "a.pt2").write_text("old")
+    code = (
+        "import resource, signal, sys\n"
+        "from coset.errors import InputError\nfrom coset.interop.export import export_model\n"
+        "from coset.models.points.egnn import EGNN\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n    export_model(EGNN(4, 1), sys.argv[1])\nexcept InputError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.pt2")], capture_output=True, text=True, check=False)
+    assert "cannot write" in done.stdout, done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.pt2", "old")]

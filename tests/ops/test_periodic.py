@@ -196,3 +196,24 @@ def test_a_cell_much_thinner_than_the_cutoff_is_refused_along_axes_that_repeat(g
     assert edge_index.shape == (2, 4)
     narrow = torch.diag(torch.tensor([0.3, 9.0, 9.0], dtype=F64))
     assert neighbor_list(torch.zeros(1, 3, dtype=F64), 3.1, cell=narrow, periodic=True)[0].shape == (2, 20)
+
+
+@pytest.mark.parametrize("far", [1e6, 1e20, 1e308])
+def test_atoms_beyond_any_cell_of_the_search_are_told(far):
+    pos = torch.tensor([[0.0, 0, 0], [far, 0, 0]], dtype=torch.float64)
+    with pytest.raises(InputError, match="apart along axis 0, where nothing repeats"):
+        neighbor_list(pos, 3.0)
+    box = torch.diag(torch.tensor([5.0, 5.0, 5.0], dtype=torch.float64))
+    with pytest.raises(InputError, match="apart along axis 0"):
+        neighbor_list(pos, 3.0, cell=box, periodic=(False, True, True))
+    assert neighbor_list(pos.flip(0) / far * 2e4, 3.0)[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("r_max", [1e2, 1e4, 2147483648.0, 1e300])
+def test_any_cutoff_beyond_a_cluster_gives_all_pairs_at_once(r_max, generator):
+    pos = 3 * torch.randn(12, 3, generator=generator, dtype=torch.float64)
+    edge_index, shift = neighbor_list(pos, r_max)
+    want = [(i, j) for j in range(12) for i in range(12) if i != j]
+    assert list(zip(*edge_index.tolist(), strict=True)) == want
+    assert not shift.any()
+    assert neighbor_list(pos[:1], r_max)[0].shape == neighbor_list(pos[:0], r_max)[0].shape == (2, 0)

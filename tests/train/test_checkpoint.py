@@ -131,6 +131,11 @@ def test_wrong_arguments_schema_weights_and_damage_are_refused(tmp_path):
     assert "built" in altered(model={**about["model"], "arguments": {"color": "red"}})
     assert "does not write" in altered(model={"import": "os"})
     assert "int" in altered(model=3)
+    for name, wrong in {"metrics": [], "errors": {"a": []}, "versions": None, "contracts": [3], "parameters": "many"}.items():
+        assert "not as it was written" in altered(**{name: wrong})
+    contract = {"group": "C(4)", "inputs": {"": "image"}, "outputs": {"": "invariant"}, "claim": "exact", "bound": None}
+    for wrong in ({"inputs": {"": 3}}, {"bound": "much"}, {"group": None}):
+        assert "not as it was written" in altered(contracts=[contract | wrong])
     (tmp_path / "model.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         load_model(tmp_path)

@@ -11,6 +11,7 @@ from coset.groups.finite import C, D
 from coset.groups.matrix import SO, O
 from coset.groups.permutation import S
 from coset.reps.image import Image
+from coset.reps.irreps import Irreps
 from coset.train.describe import build, describe
 
 
@@ -25,6 +26,13 @@ def again(value, **options):
 )
 def test_groups_come_back_equal(group):
     assert again(group) == group
+
+
+def test_irreps_come_back_with_their_layout():
+    for irreps in (Irreps("8x0e+4x1o"), Irreps("2x1o+1x2e", layout="mul_ir"), Irreps("2x0+1x2", SO(3)), Irreps()):
+        assert again(irreps) == irreps
+    contract = Contract(O(3), "N x vector", "1 x irreps(1x0e+1x2e)")
+    assert again(contract) == contract
 
 
 def test_contracts_come_back_equal_with_all_they_say():

@@ -45,8 +45,12 @@ def test_another_request_is_told_what_differs(tmp_path):
         ("environment.json", '{"schema": 7, "request": {}}', "another version"),
         ("environment.json", "{", "damaged"),
         ("environment.json", "[]", "another version"),
+        ("environment.json", "[" * 100_000, "damaged"),
+        ("environment.json", '{"schema": 1, "request": 3}', "damaged"),
+        ("environment.json", '{"schema": 1, "request": {}, "notes": []}', "damaged"),
         ("results.jsonl", '{"schema": 1}\n', "without an environment"),
     ],
+    ids=["version", "cut", "list", "deep", "request", "notes", "alone"],
 )
 def test_folders_of_other_origin_are_refused_and_left_alone(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)

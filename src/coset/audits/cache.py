@@ -17,7 +17,7 @@ from coset.audits.grids import Grid
 from coset.audits.passes import Plan
 from coset.errors import InputError
 from coset.groups.group import Elements
-from coset.records import write_atomically
+from coset.records import load_arrays, write_atomically
 
 
 def collect(plan: Plan, grid: Grid) -> dict[str, Tensor]:
@@ -53,8 +53,7 @@ class Cache:
             _feed(seen, name, value)
         path = self.folder / f"{seen.hexdigest()[:32]}.npz"
         if path.is_file():
-            with np.load(path, allow_pickle=False) as stored:
-                return {name.removeprefix("y:"): torch.from_numpy(stored[name]) for name in stored.files}
+            return {name.removeprefix("y:"): torch.from_numpy(value) for name, value in load_arrays(path).items()}
         found = collect(plan, self.grid)
         _write(path, {f"y:{name}": value.cpu().numpy() for name, value in found.items()})
         return found

@@ -6,6 +6,7 @@ coset itself, which prints its traceback. ``COSET_DEBUG=1`` shows the traceback 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -142,15 +143,49 @@ def run(tokens: Sequence[str]) -> int:
     except CosetError as error:
         return _say(str(error), USAGE)
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return PASS
     except KeyboardInterrupt:
         return _say("interrupted", 130)
-    except Exception:
+    except SystemExit as left:  # of a model; or of rich, whose reader has seen enough
+        from coset.interop.target import blame
+
+        if place := blame(left):
+            return _say(f"{place}: the program was ended there (SystemExit {left.code})", USAGE)
+        _forget_output()
+        return PASS
+    except Exception as error:
+        if told := _not_ours(error):
+            return _say(told, USAGE)
         import traceback
 
         traceback.print_exc()
         return _say("this is a fault of coset; please report it with the lines above", FAULT)
+
+
+def _not_ours(error: Exception) -> str:
+    """What the system refused or the user's own code raised, in words; empty for a fault of coset."""
+    if isinstance(error, OSError) and error.errno is not None:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _forget_output()
+        place = error.filename or "standard output or an open file"
+        return f"cannot read or write {place}: {error.strerror}; is it there, is it yours, is there space left?"
+    if isinstance(error, MemoryError) or ("alloc" in str(error) and "memory" in str(error)):
+        return f"not enough memory ({str(error).strip().partition(chr(10))[0]}); ask for less: --samples, --size, batch"
+    from coset.interop.target import blame, innermost
+
+    if "/cyclopts/" in innermost(error):  # its parser stumbles over words such as []
+        return "the words cannot be understood as they stand (coset --help)"
+    place = blame(error)
+    return f"{place}: {type(error).__name__}: {error}" if place else ""
+
+
+def _forget_output() -> None:
+    """What is still to be written to a stream that cannot take it goes nowhere, also when Python ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str, code: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from coset.cli.options import AsJson, MaybeGroup, MaybePromised, MaybeSample, MaybeSpelled, Seed, Target, Trust
 
@@ -33,7 +33,12 @@ Precision = Annotated[
     list[Literal["float64", "float32", "bfloat16"]] | None,
     Parameter(help="How model and data are judged (float64); repeated, the finest decides.", show_default=False),
 ]
-Samples = Annotated[int, Parameter(help="How many samples, and how many elements, are drawn at most.")]
+Samples = Annotated[
+    int,
+    Parameter(
+        help="How many samples, and how many elements, are drawn at most.", validator=validators.Number(gte=1, lte=10**6)
+    ),
+]
 Atoms = Annotated[
     Path | None,
     Parameter(

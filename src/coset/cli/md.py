@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -102,6 +103,7 @@ def relax(
     from coset.errors import require
     from coset.interop.dynamics import largest_force
     from coset.interop.dynamics import relax as run
+    from coset.records import write_atomically
 
     check_writable(out.parent)
     calculator, rows = _calculator(potentials, dtype, device), []
@@ -117,8 +119,9 @@ def relax(
         one.calc = require("ase.calculators.singlepoint", extra="atoms").SinglePointCalculator(
             one, **{name: one.calc.results[name] for name in ("energy", "forces", "stress") if name in one.calc.results}
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    require("ase.io", extra="atoms").write(out, moving, format="extxyz")
+    text = io.StringIO()
+    require("ase.io", extra="atoms").write(text, moving, format="extxyz")
+    write_atomically(out, text.getvalue())
     done = all(row["converged"] for row in rows)
     if json:
         emit({"file": str(out), "converged": done, "structures": rows})
@@ -145,12 +148,16 @@ def _calculator(potentials: list[str], dtype: str, device: str) -> Any:
 
 def _read(path: Path) -> list[Any]:
     """ASE atoms, with velocities; InputError for what cannot be read."""
+    from coset.data.structures import xyz_form
     from coset.errors import require
 
     if not path.exists():
         raise InputError(f"structures: {path} does not exist")
     try:
+        xyz_form(path)
         frames = require("ase.io", extra="atoms").read(path, index=":")
+    except InputError:
+        raise
     except Exception as error:  # ASE's readers raise whatever the text makes them stumble over
         raise InputError(f"structures: cannot read {path}: {type(error).__name__}: {error}; is it whole?") from error
     if not frames:

@@ -223,11 +223,13 @@ def check_writable(folder: Path | None) -> None:
     """InputError where files could not be written under ``folder``; creates nothing that stays."""
     if folder is None:
         return
-    ground = folder.absolute()
-    while not ground.exists():
-        ground = ground.parent
+    from coset.errors import reason
+
     try:
+        ground = folder.absolute()
+        while not ground.exists():
+            ground = ground.parent
         with tempfile.TemporaryFile(dir=ground):
             pass
-    except OSError as error:
-        raise InputError(f"cannot write into {folder}: {error.strerror or error}; name another folder") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write into {folder}: {reason(error)}; name another folder") from error

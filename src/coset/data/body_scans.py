@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coset.errors import InputError
+from coset.errors import InputError, reason
+from coset.records import load_arrays
 
 Scan = tuple[np.ndarray, np.ndarray, np.ndarray]  #: vertices, normals, labels
 COORDINATES = ("x", "y", "z", "nx", "ny", "nz")
@@ -57,8 +58,7 @@ def _read(root: Path, name: str) -> list[Scan]:
     if source is None:
         raise InputError(f"bodies: {root} has no folder {name} and no {name}.npz")
     if source.is_file():
-        with np.load(source, allow_pickle=False) as stored:
-            table = stored[stored.files[0]]
+        table: np.ndarray = next(iter(load_arrays(source).values()), np.zeros(0))
         if table.ndim != 3 or table.shape[-1] < 7:
             raise InputError(f"{source}: expected one array (scans, points, at least 7 columns), got shape {table.shape}")
         return [_checked(source, scan[:, :3], scan[:, 3:6], scan[:, 6]) for scan in table]
@@ -69,15 +69,24 @@ def _read(root: Path, name: str) -> list[Scan]:
 
 
 def _npz(path: Path) -> Scan:
-    with np.load(path, allow_pickle=False) as stored:
-        if not {"vertices", "normals", "labels"} <= set(stored.files):
-            raise InputError(f"{path}: expected arrays vertices, normals and labels, found {', '.join(stored.files)}")
-        return stored["vertices"], stored["normals"], stored["labels"]
+    stored = load_arrays(path)
+    if not {"vertices", "normals", "labels"} <= set(stored):
+        raise InputError(f"{path}: expected arrays vertices, normals and labels, found {', '.join(stored)}")
+    return stored["vertices"], stored["normals"], stored["labels"]
 
 
 def _ply(path: Path) -> Scan:
     """Vertices, normals and labels of a PLY file; what comes after the vertices is not read."""
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+        return _columns(path, raw)
+    except (OSError, ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read as PLY: {reason(error)}; is it whole?") from error
+
+
+def _columns(path: Path, raw: bytes) -> Scan:
     head, end, body = raw.partition(b"end_header\n")
     lines = [line.split() for line in head.decode("ascii", "replace").splitlines()]
     elements = [i for i, line in enumerate(lines) if line[:1] == ["element"]]

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from coset.data.digits import split_order
-from coset.errors import InputError, require, unknown
+from coset.errors import InputError, reason, require, unknown
 from coset.recipe import Data, Request
+from coset.records import DAMAGED
 
 SIZE = 32
 RECORD = 1 + 3 * SIZE * SIZE
@@ -96,8 +97,8 @@ def _read(path: Path) -> list[tuple[str, Split]]:
         raise InputError(f"cifar10: {path} does not exist")
     try:
         files = list(_files(path))
-    except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise InputError(f"cifar10: cannot read {path}: {error}") from error
+    except (tarfile.TarError, *DAMAGED) as error:
+        raise InputError(f"cifar10: cannot read {path}: {reason(error)}; is it whole?") from error
     binary = [(_part(name), _records(name, raw)) for name, raw in files if name.endswith(".bin")]
     if binary:
         return binary
@@ -157,8 +158,8 @@ def _pictures(path: Path, files: list[tuple[str, bytes]]) -> list[tuple[str, Spl
     for name, raw in files:
         try:
             pixels = np.array(image.open(io.BytesIO(raw)).convert("RGB"))
-        except OSError as error:
-            raise InputError(f"cifar10: {path}: {name} is no picture: {error}") from error
+        except DAMAGED as error:
+            raise InputError(f"cifar10: {path}: {name} is no picture: {reason(error)}") from error
         if pixels.shape != (SIZE, SIZE, 3):
             raise InputError(f"cifar10: {path}: {name} has {pixels.shape[:2]} pixels, expected 32 x 32")
         images, labels = found.setdefault(_part(name), ([], []))

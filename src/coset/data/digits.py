@@ -28,6 +28,7 @@ from coset.errors import InputError, require, unknown
 from coset.groups.group import Family
 from coset.groups.matrix import SO
 from coset.recipe import Data, Request
+from coset.records import load_arrays
 from coset.reps.fields import Field
 from coset.reps.image import Image, disc_mask, resample
 
@@ -140,16 +141,11 @@ def read_mnist(path: Path) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]
 
 
 def _npz(path: Path) -> list[np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            for names in (("x_train", "y_train", "x_test", "y_test"), ("images", "labels"), ("x", "y")):
-                if set(names) <= set(stored.files):
-                    return [stored[name] for name in names]
-            raise InputError(f"mnist: {path} holds {sorted(stored.files)}; expected images and labels, or x_train, y_train ...")
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"mnist: cannot read {path}: {error}") from error
+    stored = load_arrays(path)
+    for names in (("x_train", "y_train", "x_test", "y_test"), ("images", "labels"), ("x", "y")):
+        if set(names) <= set(stored):
+            return [stored[name] for name in names]
+    raise InputError(f"mnist: {path} holds {sorted(stored)}; expected images and labels, or x_train, y_train ...")
 
 
 def _idx_folder(path: Path) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coset.data.structures import frame_of
+from coset.data.structures import frame_of, xyz_form
 from coset.errors import InputError, require
 
 KILOBAR = 1 / 1602.1766208  #: in eV per cubic angstrom
@@ -36,7 +36,9 @@ def mlearn_frames(folder: Path, element: str, part: str) -> list[dict[str, Any]]
     if not plain.is_file():
         raise InputError(f"mlearn: {folder} has neither {element}/{part}.json nor {plain.name}")
     try:
-        structures = require("ase.io", extra="atoms").read(plain, index=":", format="extxyz")
+        structures = require("ase.io", extra="atoms").read(plain, index=":", **xyz_form(plain))
+    except InputError:
+        raise
     except Exception as error:  # ASE's readers raise whatever the text makes them stumble over
         raise InputError(f"mlearn: cannot read {plain}: {type(error).__name__}: {error}; is it whole?") from error
     return [

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from coset.data.trajectories import Scenes, scene
 from coset.errors import InputError
+from coset.records import load_arrays
 
 PAST, FUTURE = 8, 12
 EVERY = 4  #: frames of 120 per second: 30 per second
@@ -148,13 +149,8 @@ def read_motions(path: str | Path) -> Motions:
     """All motions of a folder with one ``.asf`` and its ``.amc`` files, or of one ``.npz``; InputError for anything else."""
     path = Path(path)
     if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                ends = file["seq_ptr"]
-                pos, bones = file["pos"].astype(float), file["edges"]
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: expected arrays pos (frames, joints, 3), seq_ptr and edges ({error})") from error
-        return Motions(tuple(pos[a:b] for a, b in pairwise(ends)), bones)
+        ends, pos, edges = _arrays(path)
+        return Motions(tuple(pos[a:b] for a, b in pairwise(ends)), edges)
     skeletons, recordings = sorted(path.glob("*.asf")), sorted(path.glob("*.amc"))
     if len(skeletons) != 1 or not recordings:
         raise InputError(
@@ -164,6 +160,27 @@ def read_motions(path: str | Path) -> Motions:
     names = list(bones)
     pairs = np.array([(names.index(bone.parent), i) for i, bone in enumerate(bones.values()) if bone.parent])
     return Motions(tuple(read_amc(file, bones) for file in recordings), pairs)
+
+
+def _arrays(path: Path) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Where motions begin and end, positions, bones."""
+    expected = f"{path}: expected arrays pos (frames, joints, 3), seq_ptr and edges"
+    try:
+        found = load_arrays(path)
+        ends, pos, bones = found["seq_ptr"], found["pos"].astype(float), found["edges"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{expected} ({error})") from error
+    if pos.ndim != 3 or pos.shape[2] != 3 or not np.isfinite(pos).all():
+        raise InputError(f"{expected}; pos has shape {pos.shape}, or holds NaN or infinite numbers")
+    if ends.ndim != 1 or ends.dtype.kind not in "iu" or (np.diff(ends) < 1).any() or {*ends[[0, -1]]} - {0, len(pos)}:
+        raise InputError(f"{expected}; seq_ptr rises from 0 to the number of frames, {len(pos)}")
+    if bones.ndim != 2 or bones.shape[1] != 2 or bones.dtype.kind not in "iu" or not _within(bones, pos.shape[1]):
+        raise InputError(f"{expected}; edges are pairs (parent, joint) of numbers below {pos.shape[1]}")
+    return ends.tolist(), pos, bones
+
+
+def _within(numbers: np.ndarray, count: int) -> bool:
+    return bool(((numbers >= 0) & (numbers < count)).all())
 
 
 # ---------------------------------------------------------------------------------------------------- scenes

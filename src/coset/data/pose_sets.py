@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from coset.errors import InputError, require, unknown
+from coset.errors import InputError, reason, require, unknown
 from coset.ops.healpix import RotationGrid, check_rotations
+from coset.records import DAMAGED, load_arrays
 
 SETS = ("modelnet10-so3", "symsol")
 VALID = 20  #: one training sample in so many validates
@@ -112,15 +113,17 @@ def read_symsol(path: Path, part: str, grid: RotationGrid) -> PoseImages:
     pillow = require("PIL.Image", extra="report")  # comes with matplotlib
 
     def read(i: int) -> np.ndarray:
-        with pillow.open(names[i]) as image:
-            return np.array(image.convert("RGB"))
+        try:
+            with pillow.open(names[i]) as image:
+                return np.array(image.convert("RGB"))
+        except DAMAGED as error:
+            raise InputError(f"symsol: {names[i]} is no picture: {reason(error)}") from error
 
     return PoseImages(read, torch.cat(poses), torch.tensor(label), grid, f"symsol {part}")
 
 
 def _arrays(path: Path, name: str) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {key: stored[key] for key in stored.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot read {path}: {error}") from error
+        return load_arrays(path)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

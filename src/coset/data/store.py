@@ -18,7 +18,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -167,6 +167,8 @@ class Store(Sequence[Frame]):
             if name in values and not math.isnan(float(values[name].flatten()[0])):
                 frame[name] = values[name].double()
         if "group" in values and int(values["group"]) >= 0:
+            if int(values["group"]) >= len(self.about["groups"]):
+                raise InputError(f"{self.path} is damaged: configuration {row} is of no group; copy or convert it again")
             frame["group"] = self.about["groups"][int(values["group"])]
         return frame
 
@@ -226,16 +228,51 @@ def _header(path: Path) -> tuple[dict[str, tuple[str, tuple[int, ...], int]], di
             for name, entry in entries.items()
             if name != "__metadata__"
         }
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        held = {name: entry["shape"][:1] for name, entry in entries.items() if name != "__metadata__"}
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"structures: {path} is no whole file of configurations ({type(error).__name__}: {error}); such files are made by "
             "coset data convert; copy or convert it again"
         ) from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} has a description of another kind ({type(about).__name__}); copy or convert it again")
     if about.get("kind") != KIND or about.get("schema") != SCHEMA:
         raise InputError(f"{path} holds {about.get('kind')} of schema {about.get('schema')}, expected {KIND}, {SCHEMA}")
     if metadata.get("sha256") != header_digest(text, arrays):
         raise InputError(f"{path}: its header is not as it was written (checksum); copy or convert it again")
+    if wrong := _unlike(arrays, held, about):
+        raise InputError(f"{path}: {wrong} is not as a converted file has it; copy or convert it again")
     return arrays, about
+
+
+def _unlike(arrays: Mapping[str, Any], held: Mapping[str, list[int]], about: Mapping[str, Any]) -> str:
+    """The first entry of a description, or the first array, that :mod:`coset.data.store_write` would not have written."""
+    kinds = {
+        "configurations": int,
+        "atoms": int,
+        "elements": list,
+        "labels": dict,
+        "groups": list,
+        "source": str,
+        "sha256": dict,
+    }
+    if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
+        return wrong[0]
+    if not all(isinstance(word, str) for word in (*about["groups"], *about["labels"], *about["sha256"].values())):
+        return "groups, labels or sha256"
+    if not all(isinstance(number, int) for number in (*about["elements"], *about["labels"].values())):
+        return "elements or labels"
+    rows = dict.fromkeys(PER_CONFIGURATION, about["configurations"]) | dict.fromkeys(PER_ATOM, about["atoms"])
+    rows["starts"] = about["configurations"] + 1
+    shapes = PER_CONFIGURATION | PER_ATOM | {"starts": ()}
+    whole = {"starts": "<i8", "z": "u1", "periodic": "u1", "group": "<i4"}
+    for name, (kind, shape, _) in arrays.items():
+        known = name in shapes and shape == shapes[name] and held[name] == [rows[name]] and name in about["sha256"]
+        if not known or kind not in ((whole[name],) if name in whole else ("<f8", "<f4")):
+            return f"the array {name}"
+    if lacking := {"starts", "pos", "z"} - arrays.keys():
+        return f"the array {min(lacking)}"
+    return "the array cell" if ("periodic" in arrays) != ("cell" in arrays) else ""
 
 
 def header_digest(text: str, arrays: dict[str, tuple[str, tuple[int, ...], int]]) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from coset.data.array_frames import read_deepmd, read_npz
+from coset.data.lmdb_rows import lmdb_values
 from coset.data.store import Store, is_store
-from coset.data.structures import frame_of
+from coset.data.structures import frame_of, xyz_form
 from coset.errors import InputError, MissingExtra, require, unknown
 
 ENERGIES = {"eV": 1.0, "kcal/mol": 0.0433641042418009, "kJ/mol": 0.010364269656262, "hartree": 27.211386245988}  #: in eV
@@ -95,21 +96,18 @@ def _ase(path: Path) -> Iterator[Any]:
     if path.suffix in DATABASES:
         rows = require("ase.db", extra="atoms").connect(path).select()
         return (row.toatoms() for row in rows)
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
-    form = {"format": "extxyz"} if plain.suffix in (".xyz", ".extxyz") else {}
-    return require("ase.io", extra="atoms").iread(path, index=":", **form)
+    return require("ase.io", extra="atoms").iread(path, index=":", **xyz_form(path))
 
 
 def _lmdb(path: Path) -> Iterator[Any]:
     """Rows by their numbers: compressed JSON under "1", "2", ..., as many as "nextid" says; deleted ones are left out."""
-    lmdb = require("lmdb", extra="atoms")
+    require("lmdb", extra="atoms")
     decode = require("ase.io.jsonio", extra="atoms").decode
     row_of = require("ase.db.row", extra="atoms").AtomsRow
-    options = {"subdir": False, "readonly": True, "lock": False, "readahead": False}
-    with lmdb.open(str(path), **options) as environment, environment.begin() as reading:
-        following = reading.get(b"nextid")
+    with lmdb_values(path) as value:
+        following = value("nextid")
         if following is None:
             raise InputError("this LMDB holds no ASE rows; older files hold pickles, which are not opened: convert them there")
         for number in range(1, decode(zlib.decompress(following).decode())):
-            if (stored := reading.get(str(number).encode())) is not None:
+            if (stored := value(str(number))) is not None:
                 yield row_of(decode(zlib.decompress(stored).decode()) | {"id": number}).toatoms()

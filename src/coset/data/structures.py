@@ -12,6 +12,8 @@ volume, positive under tension (ASE's sign).
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from coset.data.array_frames import read_deepmd, read_npz
-from coset.errors import InputError, require
+from coset.data.array_frames import LAST, read_deepmd, read_npz
+from coset.errors import InputError, reason, require
 from coset.ops.periodic import neighbor_list
 
 Frame = Mapping[str, Any]
@@ -51,8 +53,7 @@ def read_structures(path: str | Path, *, index: str = ":") -> list[dict[str, Any
         frames = list(read_deepmd(path) if path.is_dir() else read_npz(path))[_slice(index)]
     else:
         reader = require("ase.io", extra="atoms").read
-        plain = path.with_suffix("") if path.suffix == ".gz" else path
-        form = {"format": "extxyz"} if plain.suffix in (".xyz", ".extxyz") else {}
+        form = xyz_form(path)
         try:
             frames = [frame_of(atoms) for atoms in reader(path, index=index, **form)]
         except InputError:
@@ -62,6 +63,32 @@ def read_structures(path: str | Path, *, index: str = ":") -> list[dict[str, Any
     if not frames:
         raise InputError(f"structures: {path} holds no configuration")
     return frames
+
+
+def xyz_form(path: Path) -> dict[str, str]:
+    """``{"format": "extxyz"}`` for extended XYZ, also compressed, else nothing: what ASE's readers are told.
+
+    InputError for a file that announces more atoms than it has lines, for which memory would be taken.
+    """
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    if plain.suffix not in (".xyz", ".extxyz"):
+        return {}
+    left, place = 0, 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            for line in stream:
+                if left:
+                    left -= 1
+                    continue
+                first = line.split()[:1]
+                if first and not (first[0].isdigit() and len(first[0]) < 16):
+                    break  # nothing that a count could be: the reader says what it is
+                left, place = (int(first[0]) + 1, place + 1) if first else (0, place)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"structures: cannot read {path}: {reason(error)}; is it whole?") from error
+    if left:
+        raise InputError(f"structures: {path} ends {left} lines too early, in configuration {place - 1}; is it whole?")
+    return {"format": "extxyz"}
 
 
 def _slice(index: str) -> slice:
@@ -77,6 +104,10 @@ def frame_of(atoms: Any) -> dict[str, Any]:
         "pos": _double(atoms.get_positions()),
         "z": torch.as_tensor(atoms.get_atomic_numbers(), dtype=torch.int64),
     }
+    if len(frame["z"]) and not 1 <= int(frame["z"].min()) <= int(frame["z"].max()) <= LAST:
+        raise InputError(
+            f"structures: atomic numbers are 1 to {LAST}, got {sorted({*frame['z'].tolist()} - {*range(1, LAST + 1)})}"
+        )
     if atoms.cell.rank == 3:
         frame |= {"cell": _double(atoms.cell.array), "periodic": tuple(map(bool, atoms.pbc))}
     elif atoms.pbc.any():

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from coset.errors import InputError, require
+from coset.errors import InputError, reason, require
 from coset.groups.poses import angle_quaternion
+from coset.records import DAMAGED, load_arrays
 
 VIEWS = 50
 SPLITS = ("train", "val")
@@ -104,10 +105,10 @@ def _latent(path: Path) -> np.ndarray:
 
 
 def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"3diebench: cannot read {path}: {error}") from error
+    found = load_arrays(path)
+    if "" not in found:
+        raise InputError(f"3diebench: cannot read {path}: it is no .npy file")
+    return found[""]
 
 
 def _image(path: Path, size: int | None) -> Tensor:
@@ -117,5 +118,5 @@ def _image(path: Path, size: int | None) -> Tensor:
             image = file.convert("RGB")
             image = image if size is None else image.resize((size, size), module.Resampling.BILINEAR)
             return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    except OSError as error:
-        raise InputError(f"3diebench: cannot read {path}: {error}") from error
+    except DAMAGED as error:
+        raise InputError(f"3diebench: cannot read {path}: {reason(error)}") from error

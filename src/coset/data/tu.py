@@ -18,10 +18,12 @@ import torch
 from torch import Tensor
 
 from coset.data.graphs import Graphs
-from coset.errors import InputError
+from coset.errors import InputError, reason
 from coset.recipe import Data, Request
+from coset.records import DAMAGED
 
 FOLDS = 10
+EXACT, FAR = 2.0**53, 3e38  #: the largest integer and the largest attribute that are kept as they are
 Reader = Callable[[str], str | None]  #: the text of DS_<part>.txt, None where the set has no such file
 
 
@@ -180,17 +182,23 @@ def _cut(y: Tensor, owner: Tensor, x: np.ndarray, arcs: Tensor, edge_attr: np.nd
 
 def _open(path: Path) -> tuple[str, Reader]:
     """The name of the set and a reader of its parts."""
-    if path.is_dir():
-        found: dict[str, bytes] = {file.name: file.read_bytes() for file in sorted(path.rglob("*.txt"))}
-    elif path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as whole:
-            found = {Path(inner).name: whole.read(inner) for inner in whole.namelist() if inner.endswith(".txt")}
-    else:
-        raise InputError(f"{path}: expected a folder or a zip file with DS_A.txt, DS_graph_indicator.txt and so on")
+    found: dict[str, bytes] = {}
+    try:
+        if path.is_dir():
+            found = {file.name: file.read_bytes() for file in sorted(path.rglob("*.txt"))}
+        elif path.is_file() and zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as whole:
+                found = {Path(inner).name: whole.read(inner) for inner in whole.namelist() if inner.endswith(".txt")}
+        else:
+            raise InputError(f"{path}: expected a folder or a zip file with DS_A.txt, DS_graph_indicator.txt and so on")
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"{path}: cannot be read: {reason(error)}; is it whole?") from error
     names = [file.removesuffix("_A.txt") for file in found if file.endswith("_A.txt")]
     if len(names) != 1:
         raise InputError(f"{path}: expected the files of one set (DS_A.txt), found {names or 'none'}")
-    texts = {file: content.decode() for file, content in found.items() if file.startswith(f"{names[0]}_")}
+    texts = {file: content.decode("utf-8", "replace") for file, content in found.items() if file.startswith(f"{names[0]}_")}
     return names[0], lambda part: texts.get(f"{names[0]}_{part}.txt")
 
 
@@ -201,9 +209,12 @@ def _table(name: str, part: str, text: Reader, *, integer: bool) -> np.ndarray |
         return None
     rows = [line.replace(",", " ").split() for line in content.splitlines() if line.strip()]
     try:
-        return np.array(rows, dtype=np.float64).astype(np.int64 if integer else np.float32)
+        table = np.array(rows, dtype=np.float64)
     except ValueError as error:
         raise InputError(f"{name}_{part}.txt: every line holds the same count of numbers; {error}") from error
+    if not (np.abs(table) <= (EXACT if integer else FAR)).all():
+        raise InputError(f"{name}_{part}.txt: a number is NaN, infinite or too large to be one of a graph")
+    return table.astype(np.int64 if integer else np.float32)
 
 
 def _column(name: str, part: str, text: Reader) -> np.ndarray | None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from coset.errors import InputError, require
+from coset.records import load_arrays
 
 if TYPE_CHECKING:
     from coset.reps.fields import Fields
@@ -35,7 +36,7 @@ def load_data(name: str, fields: Fields) -> Any:
         raise InputError(f"--data {name!r}: expected FILE.npy, FILE.npz, FILE.npz:array or {' '.join(BUILTIN)}{hint}")
     arrays = read_arrays(file)
     if file.suffix == ".npy":
-        return _one(arrays[""], fields, name)
+        return _one(_alone(arrays, file), fields, name)
     if key:
         return _one(_pick(arrays, key, file), fields, name)
     if not fields.unnamed:
@@ -53,14 +54,7 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
     """
     if not file.is_file():
         raise InputError(f"no file {file}")
-    try:
-        stored = np.load(file, allow_pickle=False)
-        found = {"": stored} if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError) as error:
-        hint = (
-            "; it holds Python objects, which are never unpickled: save plain numbers" if "pickle" in str(error).lower() else ""
-        )
-        raise InputError(f"cannot read {file}: {error}{hint}") from error
+    found = load_arrays(file)
     if not found:
         raise InputError(f"{file} holds no array")
     return {name: _tensor(array, f"{file}{':' if name else ''}{name}") for name, array in found.items()}
@@ -81,7 +75,13 @@ def _tensor(array: np.ndarray, name: str) -> Tensor:
         raise InputError(f"{name}: {bad} of {array.size} values are NaN or infinite; drop or fill these samples first")
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False)))
+
+
+def _alone(arrays: dict[str, Tensor], file: Path) -> Tensor:
+    if "" not in arrays:
+        raise InputError(f"{file} holds arrays by name ({', '.join(sorted(arrays))}), as an .npz does; give it that name")
+    return arrays[""]
 
 
 def _pick(arrays: dict[str, Tensor], key: str, file: Path) -> Tensor:

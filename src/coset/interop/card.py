@@ -23,7 +23,7 @@ from torch import nn
 from coset.audits.equivariance import equivariance_error
 from coset.contract import contracts_of
 from coset.errors import InputError, require
-from coset.records import Result, read_results, slug, write_atomically
+from coset.records import Result, read_results, read_task, slug, write_atomically
 from coset.report.cite import citations, software
 from coset.train.checkpoint import load_model, read_description, save_model
 
@@ -49,8 +49,7 @@ class Story:
         if run and folder.absolute().parent.parent.name == "rows" and (run[0] / "results.jsonl").is_file():
             mine = [r for r in read_results(run[0]) if folder.absolute().match(f"rows/{slug(r.method)}/{r.seed}")]
             result = mine[0] if mine else None
-            if (run[0] / "task.json").is_file():
-                task = json.loads((run[0] / "task.json").read_text())
+            task = read_task(run[0])
         if result is not None:
             name = name or f"{result.method} ({result.task})"
             said = " ".join(task.get("description", [])[:1])

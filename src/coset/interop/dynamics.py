@@ -11,6 +11,7 @@ calculator of this package its trajectory is that of an unbroken run, bit for bi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time as clock
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from coset.errors import InputError, require, unknown
+from coset.errors import InputError, reason, require, unknown
 from coset.records import Finding
+from coset.train.folder import locked
 from coset.train.state import read_state, write_state
 
 ENSEMBLES = ("nve", "langevin", "bussi")
@@ -105,6 +107,8 @@ class Plan:
         if self.ensemble == "nve":
             return require("ase.md.verlet", extra="atoms").VelocityVerlet(atoms, step)
         if self.ensemble == "bussi":
+            if not atoms.get_kinetic_energy() > 0:
+                raise InputError("dynamics: bussi rescales velocities, and these atoms are at rest; raise the temperature")
             return require("ase.md.bussi", extra="atoms").Bussi(atoms, step, taut=self.coupling * fs, **heat)
         langevin = require("ase.md.langevin", extra="atoms").Langevin
         return langevin(atoms, step, friction=self.friction / fs, fixcm=False, **heat)
@@ -122,7 +126,8 @@ def run(
     ``folder``: ``trajectory.extxyz``, ``state.safetensors`` every ``keep`` steps, ``motion.npz`` at the end; a run that is
     found there is continued. ``progress`` takes lines of text.
 
-    InputError for an unknown ensemble, numbers out of range, atoms without calculator, a folder that holds another run.
+    InputError for an unknown ensemble, numbers out of range, atoms without calculator, a folder that holds another run or is in
+    use.
     """
     plan = Plan(ensemble, float(timestep), float(temperature), float(friction), float(coupling), int(every), int(seed))
     if steps < 1 or keep < 1:
@@ -130,21 +135,22 @@ def run(
     if atoms.calc is None:
         raise InputError("dynamics: atoms have no calculator; set atoms.calc")
     place = None if folder is None else Path(folder)
-    going = _Run(atoms, plan, place)
-    told = clock.monotonic()
-    begun, start = going.step, told
-    while going.step < steps:
-        going.advance()
-        if place is not None and (going.step % keep == 0 or going.step == steps):
-            going.save(place)
-        now = clock.monotonic()
-        if progress is not None and (now - told > SPOKEN or going.step == steps):
-            told, rate = now, (going.step - begun) / max(now - start, 1e-9)
-            progress(f"{going.says(steps)}  {rate:.3g} steps/s  ETA {(steps - going.step) / rate:.0f} s")
-    motion = going.motion()
-    if place is not None:
-        motion.save(place / "motion.npz")
-    return motion
+    with contextlib.nullcontext() if place is None else locked(place):
+        going = _Run(atoms, plan, place)
+        told = clock.monotonic()
+        begun, start = going.step, told
+        while going.step < steps:
+            going.advance()
+            if place is not None and (going.step % keep == 0 or going.step == steps):
+                going.save(place)
+            now = clock.monotonic()
+            if progress is not None and (now - told > SPOKEN or going.step == steps):
+                told, rate = now, (going.step - begun) / max(now - start, 1e-9)
+                progress(f"{going.says(steps)}  {rate:.3g} steps/s  ETA {(steps - going.step) / rate:.0f} s")
+        motion = going.motion()
+        if place is not None:
+            motion.save(place / "motion.npz")
+        return motion
 
 
 class _Run:
@@ -166,8 +172,11 @@ class _Run:
         if np.allclose(self.atoms.get_momenta(), 0) and self.plan.temperature > 0:
             self.atoms.set_momenta(_maxwell(self.atoms, self.plan.temperature, self.random))
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / TRAJECTORY).unlink(missing_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / TRAJECTORY).unlink(missing_ok=True)
+            except (OSError, ValueError) as error:
+                raise InputError(f"cannot write into {folder}: {reason(error)}; name another folder with --out") from error
         return 0.0
 
     def _resume(self, folder: Path) -> float:
@@ -202,8 +211,13 @@ class _Run:
         for name, value in zip(COLUMNS, row, strict=True):
             self.records[name].append(value)
         if self.folder is not None:
-            with (self.folder / TRAJECTORY).open("a") as stream:
-                require("ase.io.extxyz", extra="atoms").write_extxyz(stream, [self.atoms])
+            try:
+                with (self.folder / TRAJECTORY).open("a") as stream:
+                    require("ase.io.extxyz", extra="atoms").write_extxyz(stream, [self.atoms])
+            except OSError as error:
+                raise InputError(
+                    f"cannot write {self.folder / TRAJECTORY}: {reason(error)}; the same command goes on from the last state"
+                ) from error
 
     def save(self, folder: Path) -> None:
         """The whole state, in one step."""
@@ -262,6 +276,10 @@ def relax(
     known = [name for name in dir(module) if name[0].isupper() and name.isidentifier()]
     if optimizer not in known:
         raise unknown("optimizer", optimizer, known)
+    if cell and atoms.cell.rank < 3:
+        raise InputError(
+            f"relax: the cell of {atoms.get_chemical_formula()} has no volume to relax; leave cell=True (--cell) out"
+        )
     moved = require("ase.filters", extra="atoms").FrechetCellFilter(atoms) if cell else atoms
     with getattr(module, optimizer)(moved, logfile=None, trajectory=None if trajectory is None else str(trajectory)) as moves:
         if progress is not None:

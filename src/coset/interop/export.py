@@ -13,6 +13,7 @@ file as JSON (``read_contract``): fields, group and claim, sizes that are fixed,
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import tempfile
 import warnings
@@ -26,9 +27,9 @@ from torch import Tensor, nn
 
 from coset.audits.precision import tolerance
 from coset.contract import Attached, Contract, contracts_of, evaluating, relative
-from coset.errors import InputError, require
+from coset.errors import InputError, MissingExtra, reason, require
 from coset.nn.potential import Potential
-from coset.records import SCHEMA, to_json
+from coset.records import DAMAGED, SCHEMA, to_json
 from coset.reps.fields import Fields
 from coset.train.checkpoint import _contract
 from coset.train.folder import versions
@@ -64,7 +65,10 @@ def export_model(
             "inputs": _shapes(contract.inputs, x, program), "outputs": list(contract.outputs.names()), "versions": versions(),
         }  # fmt: skip
         file = Path(room) / path.name
-        WRITERS[to](program, file, contract.inputs, x)
+        try:
+            WRITERS[to](program, file, contract.inputs, x)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {reason(error)}; name another folder with --out") from error
         f = _reader(file, to, contract.inputs, contract.outputs)
         about["difference"] = max(_difference(model, f, contract, y) for y in (x, _other(contract.inputs, x, about["inputs"])))
         limit = tolerance(_dtype(x))
@@ -85,8 +89,13 @@ def load_exported(path: str | Path) -> Callable[..., Any]:
     trust. InputError for any other file.
     """
     about = read_contract(path)
-    spelled = about["contract"]
-    f = _reader(Path(path), about["format"], Fields(_spec(spelled["inputs"])), Fields(_spec(spelled["outputs"])))
+    try:
+        spelled = about["contract"]
+        f = _reader(Path(path), about["format"], Fields(_spec(spelled["inputs"])), Fields(_spec(spelled["outputs"])))
+    except (InputError, MissingExtra):
+        raise
+    except Exception as error:  # torch's readers raise whatever the bytes make them stumble over
+        raise InputError(f"{path} cannot be loaded: {type(error).__name__}: {error}; is it whole?") from error
     f.about = about  # type: ignore[attr-defined]
     return f
 
@@ -102,8 +111,10 @@ def read_contract(path: str | Path) -> dict[str, Any]:
             with zipfile.ZipFile(path) as archive:
                 text = archive.read(next(name for name in archive.namelist() if name.endswith(INSIDE))).decode()
         about = json.loads(text)
-    except (OSError, ValueError, StopIteration, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} was not written by coset.interop.export: {type(error).__name__} {error}") from error
+    except (StopIteration, RecursionError, *DAMAGED) as error:
+        raise InputError(f"{path} was not written by coset.interop.export: {type(error).__name__} {reason(error)}") from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} was not written by coset.interop.export: its description is no JSON object")
     if about.get("schema") != SCHEMA or about.get("format") not in SUFFIX:
         raise InputError(f"{path} has schema {about.get('schema')!r}, this version reads {SCHEMA}")
     return about
@@ -130,7 +141,9 @@ def _traced(model: nn.Module, fields: Fields, x: dict[str, Tensor]) -> torch.exp
 
 
 def _write_pt2(program: Any, file: Path, fields: Fields, x: dict[str, Tensor]) -> None:
-    torch.export.save(program, file)
+    content = io.BytesIO()  # torch's own writer ends the process where the disk is full
+    torch.export.save(program, content)
+    file.write_bytes(content.getvalue())
 
 
 def _write_aoti(program: Any, file: Path, fields: Fields, x: dict[str, Tensor]) -> None:

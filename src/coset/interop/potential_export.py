@@ -9,7 +9,6 @@ for bit, before it counts as written.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from coset.errors import InputError
 from coset.interop.potential_file import load_potential, read_description, save_potential
 from coset.nn.potential import Potential
-from coset.records import Result, read_results, slug
+from coset.records import Result, read_results, read_task, slug
 from coset.train.checkpoint import load_model
 
 PROGRAMS = ("ase", "lammps", "torchsim")
@@ -92,8 +91,7 @@ def _row(path: Path) -> Source:
     if folder.parent.parent.name != "rows" or not (run / "results.jsonl").is_file():
         return Source(folder)
     mine = [r for r in read_results(run) if (slug(r.method), str(r.seed)) == (folder.parent.name, folder.name)]
-    task = run / "task.json"
-    return Source(folder, mine[0] if mine else None, json.loads(task.read_text()) if task.is_file() else {})
+    return Source(folder, mine[0] if mine else None, read_task(run))
 
 
 def export(
@@ -107,6 +105,8 @@ def export(
     chosen, out = sources(paths, method), Path(out)
     if out.is_dir() or out.suffix != ".safetensors":
         raise InputError(f"export: the file is written as NAME.safetensors, got {out}")
+    if not chosen:
+        raise InputError("export: name at least one run folder, folder of a row, or potential's file")
     if len(chosen) > 1 and not committee:
         raise InputError(
             f"export: {len(chosen)} models are meant ({', '.join(map(str, chosen))}); name one of them, or ask for a committee"

@@ -32,6 +32,9 @@ from coset.train.state import read_tensors
 KIND = "potential"
 UNITS = {"energy": "eV", "length": "angstrom"}  #: forces and stress follow from these
 WEIGHT = "weights."
+#: what the header says, and how
+ENTRIES: dict[str, Any] = {"model": dict, "elements": list, "cutoff": (int, float), "conservative": bool, "contracts": list,
+                           "parameters": int, "units": dict, "data": str, "notes": dict, "versions": dict}  # fmt: skip
 
 
 def save_potential(
@@ -110,11 +113,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     text = metadata["coset"]
     if metadata.get("sha256") != _digest(text, tensors):
         raise InputError(f"{path} is not as it was written: damaged, or changed since")
-    about = json.loads(text)
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its description cannot be read: {error}") from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} has a description of another kind ({type(about).__name__})")
     if about.get("schema") != SCHEMA or about.get("kind") != KIND:
         raise InputError(
             f"{path} holds {about.get('kind')} of schema {about.get('schema')}, expected {KIND} of schema {SCHEMA}"
         )
+    if wrong := [name for name, kind in ENTRIES.items() if not isinstance(about.get(name), kind)]:
+        raise InputError(f"{path}: the entry {wrong[0]!r} of its description is missing or of another kind")
     return tensors, about
 
 

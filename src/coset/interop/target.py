@@ -12,6 +12,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,8 @@ from coset.interop.sklearn import is_estimator, wrap
 
 FORM = "write package.module:attribute, FILE.py:attribute, a saved row's FOLDER, or FOLDER:TARGET if it wraps a model of yours"
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
+#: folders of Python and of installed packages
+INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def load_target(target: str, *, trust_pickle: bool = False) -> Callable[..., Any]:
@@ -62,6 +66,27 @@ def as_callable(found: Any, target: str = "") -> Callable[..., Any]:
             f"{name} is a {type(found).__name__}, which cannot be called; name a module, a function or an estimator"
         )
     return found
+
+
+def blame(error: BaseException) -> str:
+    """Where code of the user's raised ``error``, itself or through another package; empty where code of ours did.
+
+    What comes after the last line of ours in the traceback, and stands neither in Python nor in an installed package.
+    """
+    ours = str(Path(__file__).parents[1])
+    later: list[str] = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if file.startswith(ours):
+            later = []
+        elif not file.startswith(("<", *INSTALLED)):
+            later.append(f"{file}, line {line}")
+    return later[-1] if later else ""
+
+
+def innermost(error: BaseException) -> str:
+    """The file whose code raised ``error``."""
+    return next((frame.f_code.co_filename for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)])), "")
 
 
 def load_object(target: str) -> Any:

@@ -36,7 +36,7 @@ from coset.contract import Contract
 from coset.errors import ContractError, InputError
 from coset.groups.orthogonal import SO
 from coset.ops.cp import CP, cp_als
-from coset.records import write_atomically
+from coset.records import load_arrays, write_atomically
 from coset.reps.clebsch_gordan import wigner_3j
 from coset.reps.fields import Field
 from coset.reps.irreps import Irreps
@@ -144,13 +144,20 @@ class Decomposition:
     @staticmethod
     def load(path: str | Path, request: Request) -> Decomposition:
         """The factors in a file. InputError if they were made for another request, or do not have the error they state."""
-        with np.load(path, allow_pickle=False) as stored:
+        stored = load_arrays(path)
+        try:
             text, error = str(stored["request"]), float(stored["error"])
             factors = tuple(torch.from_numpy(stored[name]) for name in "ABC")
             scales = tuple(stored["scales"].tolist())
+        except (KeyError, TypeError, ValueError) as wrong:
+            raise InputError(f"{path} holds no factors of this library ({wrong}); delete it") from wrong
         if text != request.text():
             raise InputError(f"{path}: holds factors for {text}, asked for {request.text()}; name another file or fit again")
         found = Decomposition(request, (factors[0], factors[1], factors[2]), scales, error)
+        size = found.tensor().shape
+        if [tuple(factor.shape[:-1]) for factor in factors] != [(n,) for n in size] or len({f.shape[-1] for f in factors}) > 1:
+            shapes = [tuple(factor.shape) for factor in factors]
+            raise InputError(f"{path}: factors of shapes {shapes} are none of a tensor {tuple(size)}: delete the file")
         measured = _error(found.factors, found.tensor())
         if not abs(measured - error) <= 1e-9 + 1e-6 * error:
             raise InputError(f"{path}: states the error {error:.3e}, measured {measured:.3e}: the file is damaged, delete it")

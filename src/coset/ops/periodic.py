@@ -19,6 +19,7 @@ from torch import Tensor
 from coset.errors import InputError, require
 
 IMAGES = 50  #: cells within the cutoff at most, along one axis and in one direction
+FAR = 1e4  #: cutoffs between atoms at most, along an axis where nothing repeats
 TOUCHING = 1e-3  #: atoms nearer than this, in units of length, are taken for a mistake in the data
 
 
@@ -42,7 +43,14 @@ def neighbor_list(
     box = _box(cell, any(axes))
     _check_width(box, axes, r_max)
     points = pos.detach().to("cpu", torch.float64)
-    i, j, shift, length = _search(r_max).compute(points.numpy(), box.numpy(), list(axes), "ijSd")
+    _check_extent(points, axes, r_max)
+    search = _search(r_max if any(axes) else _reach(points, r_max))
+    try:
+        i, j, shift, length = search.compute(points.numpy(), box.numpy(), list(axes), "ijSd")
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(
+            f"neighbor_list: the search failed ({error}); check positions, cell and units (expected angstrom)"
+        ) from error
     if len(length) and length.min() < TOUCHING:
         e = int(length.argmin())
         raise InputError(
@@ -52,6 +60,15 @@ def neighbor_list(
     edge_index = torch.stack([torch.from_numpy(i.astype("int64")), torch.from_numpy(j.astype("int64"))])
     order = torch.argsort(edge_index[1] * max(len(pos), 1) + edge_index[0], stable=True)
     return edge_index[:, order].to(pos.device), torch.from_numpy(shift.astype("int64"))[order].to(pos.device)
+
+
+def _reach(points: Tensor, r_max: float) -> float:
+    """Where nothing repeats, a cutoff that is wider than the structure finds all pairs, as does one of twice its width.
+
+    The search takes time and memory for what lies within the cutoff, atoms or none. Powers of 2, for searches are kept.
+    """
+    width = max(float((points.amax(0) - points.amin(0)).norm()), 1.0) if len(points) else 1.0
+    return min(r_max, 2.0 ** math.ceil(math.log2(2 * width)))
 
 
 @cache
@@ -82,6 +99,16 @@ def _check_width(box: Tensor, axes: tuple[bool, ...], r_max: float) -> None:
         raise InputError(
             f"neighbor_list: the cell is {float(width[thin[0]]):.1e} wide along axis {thin[0]} and the cutoff is {r_max:g}; "
             "check cell and units (expected angstrom)"
+        )
+
+
+def _check_extent(points: Tensor, axes: tuple[bool, ...], r_max: float) -> None:
+    """The search divides space into cells as wide as the cutoff; where they are too many to count, the process would end."""
+    extent = points.amax(0) - points.amin(0) if len(points) else torch.zeros(3)
+    if far := [k for k in range(3) if not axes[k] and float(extent[k]) > FAR * r_max]:
+        raise InputError(
+            f"neighbor_list: atoms are {float(extent[far[0]]):.1e} apart along axis {far[0]}, where nothing repeats, and the "
+            f"cutoff is {r_max:g}; check positions and units (expected angstrom)"
         )
 
 

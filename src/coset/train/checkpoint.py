@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from coset.contract import Contract
 from coset.errors import InputError
-from coset.records import SCHEMA, to_json, write_atomically
+from coset.records import SCHEMA, load_object, to_json, write_atomically
 from coset.train.describe import STORED, build, describe
 from coset.train.folder import versions
 from coset.train.state import read_tensors
@@ -98,16 +98,33 @@ def load_model(path: str | Path, *, target: Any = None, trust_pickle: bool = Fal
 def read_description(folder: str | Path) -> dict[str, Any]:
     """What ``model.json`` says: a dict with model, contracts, metrics, errors, parameters, versions, sha256."""
     path = Path(folder) / "model.json"
+    if not path.exists():
+        raise InputError(f"no model.json in {folder}; name the folder of one row, as in runs/digits-1/rows/plain/0")
     try:
-        about = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"no model.json in {folder}; name the folder of one row, as in runs/digits-1/rows/plain/0") from error
-    except (OSError, ValueError) as error:
+        about = load_object(path)
+    except InputError as error:
         raise InputError(f"{path} is damaged: {error}") from error
-    if not isinstance(about, dict) or about.get("schema") != SCHEMA or about.get("kind") != "model":
-        found = about.get("schema") if isinstance(about, dict) else type(about).__name__
-        raise InputError(f"{path} has schema {found!r}, this version reads {SCHEMA}")
+    if about.get("schema") != SCHEMA or about.get("kind") != "model":
+        raise InputError(f"{path} has schema {about.get('schema')!r}, this version reads {SCHEMA}")
+    if wrong := _unlike(about):
+        raise InputError(f"{path} is not as it was written: {wrong}; damaged, or changed since")
     return about
+
+
+def _unlike(about: Mapping[str, Any]) -> str:
+    """The first entry that :func:`save_model` would have written otherwise."""
+    kinds: dict[str, type] = {"model": dict, "metrics": dict, "errors": dict, "versions": dict, "contracts": list}
+    kinds |= {"parameters": int, "sha256": str}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(about.get(name), kind)]:
+        return f"{wrong[0]} is {type(about.get(wrong[0])).__name__}, expected {kinds[wrong[0]].__name__}"
+    for contract in about["contracts"]:
+        words: dict[str, Any] = {"group": str, "claim": str, "inputs": dict, "outputs": dict, "bound": (int, float, type(None))}
+        if not isinstance(contract, dict) or any(not isinstance(contract.get(name, ()), kind) for name, kind in words.items()):
+            return "a contract"
+        if any(not isinstance(word, str) for name in ("inputs", "outputs") for word in contract[name].values()):
+            return "a field of a contract"
+    figures = [*about["metrics"].values(), *about["errors"].values()]
+    return "" if all(isinstance(value, (int, float)) or value in ("nan", "inf", "-inf") for value in figures) else "a figure"
 
 
 def _contract(contract: Contract) -> dict[str, Any]:

@@ -67,6 +67,15 @@ def build(tree: Any, tensors: Mapping[str, Tensor], foreign: Any = None) -> Any:
 
     Raises InputError for anything that is no class or function of this package, and for a foreign module not given.
     """
+    try:
+        return _build(tree, tensors, foreign)
+    except CosetError:
+        raise
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:  # other nodes than describe makes
+        raise InputError(f"the model's description cannot be read ({error}); it was changed or damaged") from error
+
+
+def _build(tree: Any, tensors: Mapping[str, Tensor], foreign: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     kind: str = next(iter(tree), "")
@@ -80,10 +89,10 @@ def build(tree: Any, tensors: Mapping[str, Tensor], foreign: Any = None) -> Any:
     if kind == "dtype" and isinstance(found := getattr(torch, str(value), None), torch.dtype):
         return found
     if kind in ("fields", "dict") and isinstance(value, list):
-        pairs = {name: build(part, tensors, foreign) for name, part in value}
+        pairs = {name: _build(part, tensors, foreign) for name, part in value}
         return Fields(pairs) if kind == "fields" else pairs
     if kind in ("list", "tuple") and isinstance(value, list):
-        parts = [build(part, tensors, foreign) for part in value]
+        parts = [_build(part, tensors, foreign) for part in value]
         return parts if kind == "list" else tuple(parts)
     if kind == "foreign":
         if foreign is None:
@@ -96,7 +105,7 @@ def build(tree: Any, tensors: Mapping[str, Tensor], foreign: Any = None) -> Any:
 
 def _build_class(tree: dict[str, Any], tensors: Mapping[str, Tensor], foreign: Any) -> Any:
     cls = _resolve(tree["class"], _buildable, "class")
-    arguments = {name: build(part, tensors, foreign) for name, part in tree["arguments"].items()}
+    arguments = {name: _build(part, tensors, foreign) for name, part in tree["arguments"].items()}
     rest = arguments.pop("*", ())
     try:
         return cls(*rest, **arguments)

@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from coset.errors import InputError
-from coset.records import SCHEMA, Result, read_results, write_atomically, write_results
+from coset.errors import InputError, reason
+from coset.records import SCHEMA, Result, load_json, read_results, write_atomically, write_results
 
 try:
     import fcntl
@@ -65,7 +65,7 @@ def open_folder(path: Path, request: Mapping[str, Any], command: str) -> Iterato
     Raises InputError when it cannot be written, belongs to another request or another version, holds results of unknown
     origin, or is in use.
     """
-    with _locked(path):
+    with locked(path):
         stored = _read(path / "environment.json")
         if stored is None and (path / "results.jsonl").exists():
             raise InputError(f"{path} holds results without an environment.json; use another --out folder")
@@ -105,13 +105,13 @@ def choose_folder(name: str, request: Mapping[str, Any], *, root: Path = Path("r
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """One writer at a time; the lock goes with the process, however that ends."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         stream = (path / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; name another folder with --out") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {path}: {reason(error)}; name another folder with --out") from error
     with stream:
         if fcntl is not None:
             try:
@@ -127,14 +127,16 @@ def _read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        stored = load_json(path)
+    except InputError as error:
         raise InputError(f"{path} is damaged ({error}); use another --out folder") from error
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA or "request" not in stored:
         found = stored.get("schema") if isinstance(stored, dict) else None
         raise InputError(
             f"{path.parent} was written by another version (schema {found}, this is {SCHEMA}); use another --out folder"
         )
+    if not isinstance(stored["request"], dict) or not isinstance(stored.get("notes", {}), dict):
+        raise InputError(f"{path} is damaged (request and notes are JSON objects); use another --out folder")
     return stored
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from coset.audits.memory import forget, high_water
 from coset.contract import Contract, seeded
-from coset.errors import InputError
+from coset.errors import CosetError, InputError
 from coset.recipe import Data, Recipe
 from coset.records import Result
 from coset.train.checkpoint import save_model
@@ -51,6 +51,29 @@ class Row:
     initial: Initial | None = None  #: a trained model to start from
 
 
+@dataclass(frozen=True)
+class Guest:
+    """How a row is built that is a model of the user's, judged as it is."""
+
+    model: Any
+
+    def __call__(self, data: Data) -> Any:
+        return self.model
+
+
+@contextlib.contextmanager
+def _answering(method: Any) -> Iterator[None]:
+    """What a model of the user's raises on the data of a task is told as that; InputError."""
+    try:
+        yield
+    except CosetError:
+        raise
+    except Exception as error:
+        if not isinstance(method.build, Guest):
+            raise
+        raise InputError(f"{method.name} cannot take the data of this task: {type(error).__name__}: {error}") from error
+
+
 def run_row(task: Any, data: Data, row: Row, report: Callable[[Progress], None] | None = None) -> tuple[Result, str]:
     """The result and a note (empty if there is nothing to say), with model, curve and findings in ``row.folder``.
 
@@ -65,17 +88,18 @@ def run_row(task: Any, data: Data, row: Row, report: Callable[[Progress], None] 
                 model = row.initial.begin(model, data, tell=first)
             model = place(model, row.device)
         measurable = first and (isinstance(model, nn.Module) or not row.method.stages)
-        before = errors(model, task.contracts, data.audit, row.seed) if measurable else {}
+        with _answering(row.method):
+            before = errors(model, task.contracts, data.audit, row.seed) if measurable else {}
         peak = PeakMemory(row.device)
         model, trace = train(model, task, data, row, report)
         memory = peak.read()
         if not first:
             return _result(task, row, model, trace, {}, {}, {}, memory), ""
         after = errors(model, task.contracts, data.audit, row.seed) if row.method.stages else before
-        with seeded(row.seed):
+        with seeded(row.seed), _answering(row.method):
             metrics = {name: float(metric(model, data)) for name, metric in task.metrics.items()}
         for name, finding in task.findings.items():
-            with seeded(row.seed):
+            with seeded(row.seed), _answering(row.method):
                 found = finding(model, data)
             if found is not None:
                 found.save(row.folder / f"{name}.npz")

@@ -91,12 +91,19 @@ def read_state(path: str | Path, *, kind: str) -> Any:
     tensors, metadata = read_tensors(path)
     try:
         header = json.loads(metadata["coset"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f"{path} has no description by coset; it was written by another program") from error
+    if not isinstance(header, dict):
+        raise InputError(f"{path} has a description of another kind ({type(header).__name__}); it was changed or damaged")
     if header.get("schema") != SCHEMA or header.get("kind") != kind:
         found = f"{header.get('kind')} of schema {header.get('schema')}"
         raise InputError(f"{path} holds {found}, expected {kind} of schema {SCHEMA}; use another --out folder")
-    return decode(header["tree"], tensors)
+    try:
+        return decode(header["tree"], tensors)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # a tree of other nodes than encode makes
+        raise InputError(f"{path}: its description cannot be read ({error}); it was changed or damaged") from error
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
