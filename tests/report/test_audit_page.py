@@ -267,6 +267,9 @@ def test_other_files_are_no_pages(tmp_path):
     (tmp_path / "no.html").write_text("<p>")
     with pytest.raises(InputError, match="no audit page"):
         read_payload(tmp_path / "no.html")
+    (tmp_path / "bytes.html").write_bytes(audit_page(payload([exhibit()])).encode() + b"\x9a")
+    with pytest.raises(InputError, match="no audit page"):
+        read_payload(tmp_path / "bytes.html")
     with pytest.raises(InputError, match="no file"):
         read_payload(tmp_path / "none.html")
     told = payload([exhibit()])

@@ -52,10 +52,10 @@ def read_payload(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no file {path}; expected a page written by coset audit --out")
-    _, found, rest = path.read_text().partition(_START)
     try:
+        _, found, rest = path.read_text(encoding="utf-8").partition(_START)
         payload = json.loads(rest.partition(_END)[0]) if found else None
-    except json.JSONDecodeError:
+    except (OSError, ValueError, RecursionError):  # ValueError: no UTF-8, or no JSON
         payload = None
     if not isinstance(payload, dict) or "models" not in payload:
         raise InputError(f"{path} is no audit page; expected one written by coset audit --out")
