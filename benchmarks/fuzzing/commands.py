@@ -125,8 +125,9 @@ STRAY = ("--help", "--version", "--", "-x", "--unknown", "--out", "--json", "--s
 TARGETS = ("raises", "shapes", "nothing", "text", "numbers", "infinite", "nan", "integers", "numpy", "exits", "needs", "Needs",
            "Failing", "number", "broken", "radius", "cnn", "missing", "", "__class__", "torch.nn",
                "radius.__call__")  # fmt: skip
+#: where results are to go; nothing outside the case's folder that could be written to, for a user may be root
 PLACES = (
-    "/nowhere/x",
+    "/proc/nowhere/x",
     "/proc/x",
     "/dev/null",
     "/dev/full",
@@ -137,7 +138,7 @@ PLACES = (
     "x\0y",
     "new/deep/er",
     "~nobody/x",
-    "/",
+    "/proc",
 )
 #: what the surroundings do: where nothing can be written, or not enough, or the reader of the output is gone
 TROUBLES = ("limit", "limit", "limit", "readonly", "closed", "full", "stdout", "pipe", "vanished")

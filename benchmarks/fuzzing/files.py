@@ -24,7 +24,7 @@ NUMBERS = (
 )  # fmt: skip
 #: what stands where a word is expected
 WORDS = (
-    "", " ", "\0", "ünïcödé ☃", "𝔾" * 50, "a" * 5000, "../../etc/passwd", "/", "~", "$(touch EXPLODED)", "%s%n", "{0}", "'\"",
+    "", " ", "\0", "ünïcödé ☃", "𝔾" * 50, "a" * 5000, "../passwd", "/proc/", "~", "$(touch EXPLODED)", "%s%n", "{0}", "'\"",
     "<script>", "\n\n", "-", "--", "=", ":", "a=b=c", "C:\\x", "\udcff", "null", "__import__('os')",
 )  # fmt: skip
 PLAIN: tuple[Any, ...] = (None, True, -1, 0, 2**63, 1e308, -0.5, "", "x", "nan", [], [[]], {}, {"a": 1}, [1, "2", None])
