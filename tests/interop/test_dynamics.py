@@ -245,7 +245,9 @@ def test_a_cell_without_volume_is_not_relaxed():
         relax(springs(), cell=True)
 
 
-def test_two_runs_do_not_write_into_one_folder(tmp_path):
+def test_two_runs_do_not_write_into_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("coset.train.folder.PATIENCE", 0.0)
+
     def again(_):
         with pytest.raises(InputError, match="in use by another"):
             run(copper(), 4, folder=tmp_path, every=1)

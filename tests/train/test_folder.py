@@ -1,10 +1,13 @@
+import contextlib
 import json
+import threading
+import time
 
 import pytest
 
 from coset.errors import InputError
 from coset.records import Result, slug
-from coset.train.folder import choose_folder, commit, open_folder, versions
+from coset.train.folder import choose_folder, commit, locked, open_folder, versions
 
 REQUEST = {"task": "t", "size": "cpu", "set": [["lr", "1e-3"]]}
 
@@ -65,7 +68,8 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         pass
 
 
-def test_a_folder_in_use_is_refused(tmp_path):
+def test_a_folder_in_use_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("coset.train.folder.PATIENCE", 0.0)
     with (
         open_folder(tmp_path, REQUEST, ""),
         pytest.raises(InputError, match="in use"),
@@ -74,6 +78,17 @@ def test_a_folder_in_use_is_refused(tmp_path):
         pass
     with open_folder(tmp_path, REQUEST, "") as folder:
         assert folder.path == tmp_path
+
+
+def test_a_folder_that_comes_free_is_waited_for(tmp_path):
+    held = contextlib.ExitStack()
+    held.enter_context(locked(tmp_path))
+    waiting = threading.Timer(0.3, held.close)
+    began = time.monotonic()
+    waiting.start()
+    with locked(tmp_path):
+        assert time.monotonic() - began > 0.25
+    waiting.join()
 
 
 def test_what_a_killed_process_was_writing_is_removed(tmp_path):

@@ -14,6 +14,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,8 @@ try:
     import fcntl
 except ImportError:  # Windows: folders are not locked there
     fcntl = None  # type: ignore[assignment]
+
+PATIENCE = 3.0  #: seconds that a folder in use is waited for
 
 
 class Folder:
@@ -106,21 +109,30 @@ def choose_folder(name: str, request: Mapping[str, Any], *, root: Path = Path("r
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """One writer at a time; the lock goes with the process, however that ends."""
+    """One writer at a time; the lock goes with the process, however that ends, and with what it was just starting."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         stream = (path / ".lock").open("w")
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {path}: {reason(error)}; name another folder with --out") from error
     with stream:
-        if fcntl is not None:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"{path} is in use by another coset process; wait for it or name another --out folder"
-                ) from error
+        if fcntl is not None and not _held(stream):
+            raise InputError(f"{path} is in use by another coset process; wait for it or name another --out folder")
         yield
+
+
+def _held(stream: Any) -> bool:
+    """Whether the lock came: at once, or within :data:`PATIENCE`, for a killed process may leave a child that ends after it."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def _read(path: Path) -> dict[str, Any] | None:
