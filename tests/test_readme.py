@@ -78,7 +78,7 @@ def ran(words: list[str], folder: Path, capsys) -> tuple[int, str]:
         capsys.readouterr()
         return run(words[1:]), capsys.readouterr().out
     program = [sys.executable] + (["-m"] if words[0] != "python" else []) + words[words[0] == "python" :]
-    seen = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER")}  # pytest says more there
+    seen = {name: value for name, value in os.environ.items() if name not in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS")}
     done = subprocess.run(program, cwd=folder, env=seen, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
