@@ -75,12 +75,21 @@ def _lock(handle: int) -> bool:
     return True
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed processes were writing, from a folder in which nobody else begins to write."""
+    _remove(folder, "*", fresh=0.0)
+
+
 def _sweep(path: Path) -> None:
     """Remove temporary neighbours of ``path`` that nobody holds; one that is still empty may be about to be locked."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????{PART}"):
+    _remove(path.parent, glob.escape(path.name), fresh=FRESH)
+
+
+def _remove(folder: Path, name: str, *, fresh: float) -> None:
+    for left in folder.glob(f".{name}.????????{PART}"):
         with contextlib.suppress(OSError), left.open("rb") as stream:
             about = os.fstat(stream.fileno())
-            if (about.st_size or time.time() - about.st_mtime > FRESH) and _lock(stream.fileno()):
+            if (about.st_size or time.time() - about.st_mtime >= fresh) and _lock(stream.fileno()):
                 left.unlink()
 
 

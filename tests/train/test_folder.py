@@ -96,8 +96,10 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path):
     row.mkdir(parents=True)
     for name in (".curve.csv.x7yz_1ab", "stage-1.resume.safetensors"):
         (row / name).write_text("")
+    (tmp_path / ".task.json.x7yz_1ab.part").write_text("")
     with open_folder(tmp_path, REQUEST, ""):
         assert [p.name for p in row.iterdir()] == ["stage-1.resume.safetensors"]
+        assert not list(tmp_path.glob("*.part"))
 
 
 def test_an_unfinished_run_is_gone_on_with_and_a_finished_one_is_not(tmp_path):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from coset.errors import InputError, reason
-from coset.records import SCHEMA, Result, load_json, read_results, write_atomically, write_results
+from coset.records import SCHEMA, Result, load_json, read_results, sweep, write_atomically, write_results
 
 try:
     import fcntl
@@ -89,6 +89,7 @@ def open_folder(path: Path, request: Mapping[str, Any], command: str) -> Iterato
         }
         folder = Folder(path, environment, finished)
         folder.write_environment()
+        sweep(path)
         for leftover in path.glob("rows/*/*/.*"):  # what a killed process was writing
             leftover.unlink(missing_ok=True)
         yield folder
