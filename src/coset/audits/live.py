@@ -176,6 +176,7 @@ def element_at(group: Family, grid: Grid, at: Sequence[float]) -> Any:
         raise InputError(f"{group} has no elements between those of its grid; got the position {list(at)}")
 
     def walk(places: tuple[int, ...]) -> Any:
+        """The element at these places along the first axes, and at ``at`` along the others, axis by axis."""
         if len(places) == len(shape):
             k = 0
             for place, size in zip(places, shape, strict=True):
